@@ -1,0 +1,1 @@
+"""Backtest kernels: arrays in, arrays out, on NumPy, Numba and CUDA."""

@@ -1,0 +1,99 @@
+"""What a strategy is: parameters, planes, a state, and one bar step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+ParameterValue = float | int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One number or choice of a hedge rule that may be fixed, searched, or left at its default.
+
+    `low` and `high` bound what a study may ask for. A parameter with `choices` takes one of these strings.
+    An `optional` parameter may be None, which switches its part of the rule off.
+    """
+
+    name: str
+    default: ParameterValue
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    doc: str = ""
+    integer: bool = False
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+
+    def problem(self, value: object) -> str | None:
+        """The sentence that refuses `value`, or None where it is allowed.
+
+        >>> Parameter("lookback", 30, 6, 365, unit="bars", integer=True).problem(3)
+        "parameter 'lookback': 6 <= lookback <= 365 bars must hold, got 3"
+        """
+        where = f"parameter '{self.name}'"
+        unit = f" {self.unit}" if self.unit else ""
+        if value is None:
+            return None if self.optional else f"{where}: a value is needed, got none (it cannot be switched off)"
+        if self.choices:
+            if value in self.choices:
+                return None
+            return f"{where}: choose one of {', '.join(self.choices)}, got {value!r}"
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"{where}: a number is needed, got {value!r}"
+        if self.integer and float(value) != int(value):
+            return f"{where}: a whole number of{unit or ' units'} is needed, got {value!r}"
+        assert self.low is not None
+        assert self.high is not None
+        if not self.low <= value <= self.high:  # NaN fails here too
+            return f"{where}: {self.low:g} <= {self.name} <= {self.high:g}{unit} must hold, got {value!r}"
+        return None
+
+
+class Plane(NamedTuple):
+    """A precomputed array that the bar step reads as `bar.<name>`.
+
+    `compute(market)` gives (T, A) or (T,). With `keys`, the names of the parameters it depends on,
+    `compute(market, *values)` takes one (K,) array per key and gives a bank (K, T, A): one slice per distinct value.
+    """
+
+    name: str
+    compute: Callable[..., Any]
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A hedge rule.
+
+    Parameters
+    ----------
+    name, summary, source
+        What it is called, what it does in one sentence, where its formula is published.
+    parameters
+        Every number of the rule.
+    planes
+        What is precomputed from the market.
+    state
+        A NamedTuple class (nested NamedTuples allowed) whose defaults `per_asset(x)` or `scalar(x)` are the values before the first bar.
+    step
+        `step(bar, state, p) -> Order and state`, in the array language of `kernels.ops`.
+    warm_up
+        `warm_up(parameters) -> bars` before the first order can exist.
+    """
+
+    name: str
+    summary: str
+    source: str
+    parameters: tuple[Parameter, ...]
+    planes: tuple[Plane, ...]
+    state: Any
+    step: Callable[..., Any]
+    warm_up: Callable[[Mapping[str, Any]], int]
+    notes: tuple[str, ...] = ()
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter of that name; KeyError otherwise."""
+        return next(p for p in self.parameters if p.name == name)
