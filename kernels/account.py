@@ -1,0 +1,123 @@
+"""The account: what an order costs and what the bar then returns. One cash account per asset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from kernels.errors import InputError
+from kernels.ops import Value, as_number, sign, sum_assets, where
+from kernels.state import per_asset
+
+START_CASH = 10_000.0
+SMALLEST_ORDER = 1e-8  # units of the asset; exchanges round such orders to nothing
+
+Fill = Literal["next_open", "next_close", "close"]
+FILLS: tuple[Fill, ...] = ("next_open", "next_close", "close")
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The trading environment, never searched: fee and slippage in basis points per side, and which price fills an order.
+
+    An order of bar t fills at the open (`next_open`) or close (`next_close`) of bar t+1, or at the close of bar t
+    (`close`: the signal has seen that close, so every report flags it).
+    """
+
+    fee_bps: float = 4.0
+    slippage_bps: float = 5.0
+    fill: Fill = "next_open"
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"costs.{name}: 0 <= {name} < 10000 basis points must hold, got {value!r}"
+            for name, value in (("fee_bps", self.fee_bps), ("slippage_bps", self.slippage_bps))
+            if not 0.0 <= value < 10_000.0
+        ]
+        if self.fill not in FILLS:
+            problems.append(f"costs.fill: choose one of {', '.join(FILLS)}, got {self.fill!r}")
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """What the bar step reads as `costs.<name>`."""
+        return {"fee": self.fee_bps / 1e4, "slippage": self.slippage_bps / 1e4}
+
+
+class Order(NamedTuple):
+    """What a strategy wants of the account at this bar, per asset.
+
+    `weight` is the target position as a fraction of the asset's equity (negative: short); `trade` says whether to trade
+    to it now, else the position drifts.
+    """
+
+    weight: Value
+    trade: Value
+
+
+class Account(NamedTuple):
+    """Cash, units held, value at the last close, and the equity when the present position was opened."""
+
+    cash: Any = per_asset(START_CASH)
+    units: Any = per_asset(0.0)
+    value: Any = per_asset(START_CASH)
+    opened_at: Any = per_asset(START_CASH)
+
+
+class Outcome(NamedTuple):
+    """What one bar did to the portfolio, (C,) each; amounts are fractions of the equity before the bar, averaged over assets."""
+
+    bar_return: Value
+    turnover: Value  # traded notional
+    cost: Value  # fees and slippage
+    gross: Value  # |position|
+    net: Value  # position
+    hedged: Value  # share of assets held short
+    orders: Value  # executed orders, counted
+    trades: Value  # positions closed or reversed, counted
+    wins: Value  # of these, with equity above that at their opening
+
+
+def execute(order: Order, account: Account, bar: Any, costs: Any, n_assets: int) -> tuple[Outcome, Account]:
+    """Fill the order at `bar.fill`, mark at `bar.close`: specs of the published sweep, rule for rule.
+
+    Buying is limited by cash; selling is not, so shorts may reach the leverage cap. An account without equity trades
+    no more. Each asset has its own account and the portfolio returns the plain mean of the asset returns.
+    """
+    buy = (1.0 + costs.slippage) * (1.0 + costs.fee)
+    sell = (1.0 - costs.slippage) * (1.0 - costs.fee)
+    equity = account.cash + account.units * bar.fill
+    wanted = order.weight * equity * (1.0 / bar.fill) - account.units
+    affordable = account.cash * (1.0 / (buy * bar.fill))
+    short_of_cash = wanted > affordable
+    units = where(short_of_cash, affordable, wanted)
+    done = order.trade & (bar.fillable > 0.0) & (equity > 0.0) & (abs(units) >= SMALLEST_ORDER)
+    units = where(done, units, 0.0)
+    notional = units * bar.fill
+    paid = notional * where(units > 0.0, buy, sell)
+    cash = where(done & short_of_cash, 0.0, account.cash - paid)
+    held = account.units + units
+    exposed = held * bar.close
+    value = cash + exposed
+
+    # One reciprocal serves all ratios of the bar; a difference over it is exactly zero when nothing changed.
+    per_equity = 1.0 / abs(account.value)
+    share = 1.0 / n_assets
+    before, after = sign(account.units), sign(held)
+    turned = before != after
+    closed = turned & (before != 0.0)
+    opened_at = where(turned & (after != 0.0), equity, account.opened_at)
+    won = closed & (equity - (paid - notional) > account.opened_at)
+    outcome = Outcome(
+        bar_return=sum_assets((value - account.value) * per_equity) * share,
+        turnover=sum_assets(abs(notional) * per_equity) * share,
+        cost=sum_assets((paid - notional) * per_equity) * share,
+        gross=sum_assets(abs(exposed) * per_equity) * share,
+        net=sum_assets(exposed * per_equity) * share,
+        hedged=sum_assets(as_number(held < 0.0)) * share,
+        orders=sum_assets(as_number(done)),
+        trades=sum_assets(as_number(closed)),
+        wins=sum_assets(as_number(won)),
+    )
+    return outcome, Account(cash, held, value, opened_at)

@@ -1,0 +1,55 @@
+"""The NumPy backend: the meaning of a bar step. All configurations at once, a Python loop over bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+
+from kernels.blocks import SUMS, Blocks, BlockSums
+from kernels.launch import Launch
+from kernels.market import FloatArray
+from kernels.program import Carried
+from kernels.state import rebuild
+
+CACHE_LANES = 1024  # configurations at once: (8, 1024) float64 arrays stay in a core's second-level cache
+
+
+class NumpyBackend:
+    """Runs the bar step as it stands."""
+
+    name = "numpy"
+
+    def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
+        """Block statistics (len(SUMS), B, C)."""
+        out = np.empty((len(SUMS), len(blocks), launch.n_configurations))
+        for first in range(0, launch.n_configurations, CACHE_LANES):
+            lanes = slice(first, first + CACHE_LANES)
+            b = -1
+            for t, carried in walk(launch.lanes(lanes), blocks):
+                if t + 1 == blocks.edges[b + 1]:
+                    if b >= 0:
+                        for i, value in enumerate(carried.sums):
+                            out[i, b, lanes] = value
+                    b += 1
+        return out
+
+
+def walk(launch: Launch, blocks: Blocks) -> Iterator[tuple[int, Carried]]:
+    """The carried state after each bar t; `sums` start afresh at each block edge."""
+    program, C, A = launch.program, launch.n_configurations, launch.program.n_assets
+    carried = rebuild(program.start, lambda _, leaf: np.full((A, C) if leaf.per_asset else (C,), leaf.start))
+    fresh: BlockSums = carried.sums
+    p = program.namespace({n: launch.parameters[n] for n in program.parameters})
+    costs = SimpleNamespace(**launch.costs)
+    edges = set(blocks.edges.tolist())
+    with np.errstate(all="ignore"):  # infinities stand for 'switched off' and 'missing'; where() picks the other branch
+        for t in range(launch.n_bars):
+            if t in edges:
+                carried = carried._replace(sums=fresh)
+            bar = SimpleNamespace(**{n: a[t][:, None] if a.ndim == 2 else a[t] for n, a in launch.shared.items()})
+            for name, (bank, index) in launch.banks.items():
+                setattr(bar, name, bank[t][:, index] if bank.shape[2] > 1 else bank[t])
+            carried = program.step(bar, carried, p, costs)
+            yield t, carried

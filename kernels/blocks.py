@@ -1,0 +1,154 @@
+"""Block statistics: what a kernel returns, and how statistics of any set of blocks compose from them.
+
+A block is a contiguous range of bars. Per configuration and block the kernel keeps the sums in `BlockSums`; the state of
+the strategy and the account carries over block edges, so a partition never changes a total.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.account import Outcome
+from kernels.market import DateArray, FloatArray, Market
+from kernels.ops import as_number, maximum, minimum, wide
+from kernels.state import accumulator
+
+FIRST_RETURN = 1  # the first bar has no return: no order can have been filled before it
+
+
+class BlockSums(NamedTuple):
+    """Sufficient statistics of the bar returns r of one block, (C,) each."""
+
+    r1: Any = accumulator(0.0)  # sum r
+    r2: Any = accumulator(0.0)  # sum r^2
+    r3: Any = accumulator(0.0)
+    r4: Any = accumulator(0.0)
+    losses: Any = accumulator(0.0)  # bars with r < 0
+    loss1: Any = accumulator(0.0)  # sum min(r, 0)
+    loss2: Any = accumulator(0.0)  # sum min(r, 0)^2
+    turnover: Any = accumulator(0.0)
+    cost: Any = accumulator(0.0)
+    gross: Any = accumulator(0.0)
+    net: Any = accumulator(0.0)
+    hedged: Any = accumulator(0.0)
+    orders: Any = accumulator(0.0)
+    trades: Any = accumulator(0.0)
+    wins: Any = accumulator(0.0)
+    growth: Any = accumulator(1.0)  # E = prod (1 + r)
+    peak: Any = accumulator(-np.inf)  # P, the highest E within the block
+    trough: Any = accumulator(np.inf)  # m, the lowest
+    drawdown: Any = accumulator(-np.inf)  # D, the deepest 1 - E / P
+
+
+def accumulate(sums: BlockSums, outcome: Outcome) -> BlockSums:
+    """Add one bar."""
+    r = wide(outcome.bar_return)
+    square = r * r
+    loss = minimum(r, 0.0)
+    growth = sums.growth * (1.0 + r)
+    peak = maximum(growth, sums.peak)
+    return BlockSums(
+        r1=sums.r1 + r,
+        r2=sums.r2 + square,
+        r3=sums.r3 + square * r,
+        r4=sums.r4 + square * square,
+        losses=sums.losses + as_number(r < 0.0),
+        loss1=sums.loss1 + loss,
+        loss2=sums.loss2 + loss * loss,
+        turnover=sums.turnover + outcome.turnover,
+        cost=sums.cost + outcome.cost,
+        gross=sums.gross + outcome.gross,
+        net=sums.net + outcome.net,
+        hedged=sums.hedged + outcome.hedged,
+        orders=sums.orders + outcome.orders,
+        trades=sums.trades + outcome.trades,
+        wins=sums.wins + outcome.wins,
+        growth=growth,
+        peak=peak,
+        trough=minimum(growth, sums.trough),
+        drawdown=maximum(1.0 - growth / peak, sums.drawdown),
+    )
+
+
+SUMS = BlockSums._fields
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A partition of the bars that have a return, [1, T), into B contiguous ranges.
+
+    `edges` is (B + 1,) bar numbers: block b holds bars edges[b] .. edges[b+1] - 1. `days` elapse between the first and
+    the last bar of a run of blocks (`timestamps` are kept for that).
+    """
+
+    edges: NDArray[np.int64]
+    timestamps: DateArray
+
+    @classmethod
+    def monthly(cls, market: Market) -> Blocks:
+        """One block per calendar month (UTC)."""
+        months = market.timestamps[FIRST_RETURN:].astype("datetime64[M]")
+        starts = np.flatnonzero(months[1:] != months[:-1]) + 1 + FIRST_RETURN
+        return cls(np.concatenate([[FIRST_RETURN], starts, [market.n_bars]]).astype(np.int64), market.timestamps)
+
+    @classmethod
+    def even(cls, market: Market, count: int) -> Blocks:
+        """`count` blocks whose lengths differ by at most one bar."""
+        edges = np.linspace(FIRST_RETURN, market.n_bars, count + 1).round().astype(np.int64)
+        return cls(edges, market.timestamps)
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+    @property
+    def bars(self) -> NDArray[np.int64]:
+        """(B,) returns in each block."""
+        return np.diff(self.edges)
+
+    def days(self, chosen: NDArray[np.int64]) -> float:
+        """Calendar days from first to last bar of each unbroken run of the chosen blocks (sorted), summed."""
+        breaks = np.flatnonzero(np.diff(chosen) != 1) + 1
+        total = 0.0
+        for run in np.split(chosen, breaks):
+            first, last = self.timestamps[self.edges[run[0]]], self.timestamps[self.edges[run[-1] + 1] - 1]
+            total += float((last - first) / np.timedelta64(1, "D"))
+        return total
+
+
+@dataclass(frozen=True)
+class BlockStatistics:
+    """`BlockSums` of every block: `values` is (len(SUMS), B, C)."""
+
+    blocks: Blocks
+    values: FloatArray
+
+    def of(self, name: str) -> FloatArray:
+        """(B, C) of one sum."""
+        return np.asarray(self.values[SUMS.index(name)])
+
+    def compose(self, chosen: NDArray[np.int64] | None = None) -> dict[str, FloatArray]:
+        """The same sums, (C,) each, for the chosen blocks (sorted; all by default) joined in order.
+
+        Sums add; the drawdown monoid composes as E = Ea Eb, P = max(Pa, Ea Pb), m = min(ma, Ea mb),
+        D = max(Da, Db, 1 - Ea mb / Pa).
+        """
+        picked = np.arange(len(self.blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
+        start = {leaf: getattr(BlockSums(), leaf).start for leaf in SUMS}
+        n = self.values.shape[2]
+        total = {name: np.full(n, start[name]) for name in SUMS}
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            for b in picked:
+                block = dict(zip(SUMS, self.values[:, b], strict=True))
+                scale, peak = total["growth"], total["peak"]
+                joined = np.where(np.isfinite(peak), 1.0 - scale * block["trough"] / peak, -np.inf)  # first block: no peak yet
+                total["drawdown"] = np.fmax(np.fmax(total["drawdown"], block["drawdown"]), joined)
+                total["peak"] = np.maximum(peak, scale * block["peak"])
+                total["trough"] = np.minimum(total["trough"], scale * block["trough"])
+                total["growth"] = scale * block["growth"]
+                for name in SUMS[: SUMS.index("growth")]:
+                    total[name] = total[name] + block[name]
+        return total

@@ -1,0 +1,195 @@
+"""Backtests: a market, a strategy and configurations in; metrics and block statistics out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kernels.account import START_CASH, Costs
+from kernels.backends import choose
+from kernels.backends.numpy import walk
+from kernels.blocks import SUMS, Blocks, BlockStatistics
+from kernels.errors import InputError
+from kernels.launch import Backend, Launch
+from kernels.market import DateArray, FloatArray, Market
+from kernels.metrics import metrics
+from kernels.planes import PlaneStore, encode
+from kernels.program import Program
+from kernels.strategy import Strategy
+
+OUTPUT_BYTES = 256 * 2**20  # block statistics of one launch
+BANK_BYTES = 512 * 2**20  # slices of banks of one launch
+
+Configurations = pd.DataFrame | Mapping[str, Any] | Iterable[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """C configurations backtested.
+
+    `metrics` has one row per configuration (index as given), one column per metric, and `status`. `statistics` are the
+    block statistics, for metrics of other sets of bars: `kernels.metrics.metrics(statistics, bars_per_year, chosen)`.
+    """
+
+    metrics: pd.DataFrame
+    statistics: BlockStatistics
+    backend: str
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Bar by bar results of a few configurations. T' = T - 1: the first bar has no return."""
+
+    timestamps: DateArray  # (T',)
+    returns: FloatArray  # (T', C) of the portfolio
+    equity: FloatArray  # (T', C) compounded growth of 1
+    drawdown: FloatArray  # (T', C) equity / running peak - 1, not positive
+    values: FloatArray  # (T', A, C) of each asset's account
+
+
+@dataclass
+class Engine:
+    """One market, strategy and cost model, ready to run any number of chunks: planes and kernels are kept between them.
+
+    `off` names the optional parameters that are None in every configuration to come; the kernel then leaves them out.
+    """
+
+    market: Market
+    strategy: Strategy
+    costs: Costs
+    backend: Backend
+    off: frozenset[str] = frozenset()
+    blocks: Blocks = field(init=False)
+    _store: PlaneStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.blocks = Blocks.monthly(self.market)
+        self._store = PlaneStore(self.market, self.strategy, self.costs)
+
+    def run(self, configurations: pd.DataFrame) -> Backtest:
+        """Backtest every row."""
+        parameters = encode(self.strategy, configurations)
+        values = np.empty((len(SUMS), len(self.blocks), len(configurations)))
+        for rows, launch in self._launches(parameters):
+            values[:, :, rows] = self.backend.run(launch, self.blocks)
+        statistics = BlockStatistics(self.blocks, values)
+        frame = metrics(statistics, self.market.bars_per_year).set_axis(configurations.index)
+        return Backtest(frame, statistics, self.backend.name)
+
+    def paths(self, configurations: pd.DataFrame) -> Paths:
+        """Run a few rows bar by bar on the NumPy backend, for figures."""
+        parameters = encode(self.strategy, configurations)
+        T, A, C = self.market.n_bars, self.market.n_assets, len(configurations)
+        values, growth = np.empty((T, A, C)), np.empty((T, C))
+        whole = Blocks(np.array([1, T]), self.market.timestamps)
+        for rows, launch in self._launches(parameters):
+            for t, carried in walk(launch, whole):
+                values[t][:, rows] = carried.account.value
+                growth[t][rows] = carried.sums.growth
+        equity = growth[1:]
+        previous = np.concatenate([np.ones((1, C)), equity[:-1]])
+        peak = np.maximum.accumulate(equity, axis=0)
+        return Paths(self.market.timestamps[1:], equity / previous - 1.0, equity, equity / peak - 1.0, values[1:])
+
+    def _launches(self, parameters: dict[str, FloatArray]) -> Iterator[tuple[Any, Launch]]:
+        """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
+        off = self.off
+        program = Program(self.strategy, self.market.n_assets, off)
+        numbers = {n: v for n, v in parameters.items() if n not in off}
+        wrong = [n for n in off if np.isfinite(parameters[n]).any()]
+        if wrong:
+            raise ValueError(f"parameters {wrong} were declared off for this engine, but a configuration sets them")
+        C = len(next(iter(parameters.values())))
+        keys = list(dict.fromkeys(k for plane in self._store.banks for k in plane.keys))
+        order = np.lexsort([numbers[k] for k in reversed(keys)]) if keys else np.arange(C)
+        slice_bytes = 8 * self.market.n_bars * self.market.n_assets
+        most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
+        most = max(1, OUTPUT_BYTES // (8 * len(SUMS) * len(self.blocks)))
+        table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
+        first = 0
+        while first < C:
+            last = min(C, first + most)
+            last = _within(table, first, last, most_slices)
+            rows = order[first:last]
+            chosen = {n: v[rows] for n, v in numbers.items()}
+            banks = {plane.name: self._store.bank(plane, chosen) for plane in self._store.banks}
+            yield rows, Launch(program, chosen, self.costs.fractions, self._store.shared, banks)
+            self._store.forget(BANK_BYTES)
+            first = last
+
+
+def _within(table: FloatArray, first: int, last: int, most: int) -> int:
+    """The largest end <= last for which no column of table[first:end] has more than `most` distinct values."""
+    for column in table[first:last].T:
+        _, where_first = np.unique(column, return_index=True)
+        if len(where_first) > most:
+            last = min(last, first + int(np.sort(where_first)[most]))
+    return last
+
+
+def backtest(
+    market: Market,
+    strategy: Strategy,
+    configurations: Configurations,
+    *,
+    costs: Costs | None = None,
+    backend: str = "auto",
+    precision: str = "float64",
+) -> Backtest:
+    """Backtest every configuration of a strategy on a market.
+
+    Parameters
+    ----------
+    configurations
+        A DataFrame, a mapping of columns, or rows as mappings: C rows of parameter values. A missing parameter takes its
+        default, None (NaN in a column) switches an optional one off.
+    costs
+        Fees, slippage and the fill price; `Costs()` by default.
+    backend
+        `numpy`, `numba`, `cuda`, or `auto`: the fastest that works here.
+    precision
+        `float64`, or `mixed` (float32 state, float64 sums) on the compiled backends.
+
+    Raises
+    ------
+    InputError
+        A parameter is unknown or out of its range, or the market lacks what the costs need.
+    """
+    table = _frame(strategy, configurations)
+    engine = Engine(market, strategy, costs or Costs(), choose(backend, precision).backend, switched_off(strategy, table))
+    return engine.run(table)
+
+
+def paths(market: Market, strategy: Strategy, configurations: Configurations, *, costs: Costs | None = None) -> Paths:
+    """Bar by bar returns, equity and drawdown of a few configurations (see `backtest`)."""
+    table = _frame(strategy, configurations)
+    return Engine(market, strategy, costs or Costs(), choose("numpy").backend, switched_off(strategy, table)).paths(table)
+
+
+def switched_off(strategy: Strategy, configurations: pd.DataFrame) -> frozenset[str]:
+    """The optional parameters that are None in every row (or by default, where there is no column)."""
+    return frozenset(
+        p.name
+        for p in strategy.parameters
+        if p.optional
+        and (configurations[p.name].isna().all() if p.name in configurations else p.default is None)
+    )
+
+
+def _frame(strategy: Strategy, configurations: Configurations) -> pd.DataFrame:
+    if isinstance(configurations, pd.DataFrame):
+        return configurations
+    if not isinstance(configurations, Mapping):
+        defaults = {p.name: p.default for p in strategy.parameters}
+        return pd.DataFrame([{**defaults, **row} for row in configurations])
+    try:
+        return pd.DataFrame(dict(configurations))
+    except ValueError as error:
+        raise InputError(f"configurations: columns of equal length are needed ({error})") from None
+
+
+__all__ = ["START_CASH", "Backtest", "Engine", "Paths", "backtest", "paths", "switched_off"]

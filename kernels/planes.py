@@ -1,0 +1,152 @@
+"""Planes: the arrays that a bar step reads, computed once per market and once per distinct parameter value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kernels.account import Costs
+from kernels.errors import InputError
+from kernels.market import FloatArray, Market
+from kernels.strategy import Plane, Strategy
+
+
+def market_planes(market: Market, costs: Costs) -> dict[str, FloatArray]:
+    """Planes every strategy may read: open, high, low, close (T, A), fill (T, A) and fillable (T,).
+
+    A market of closes only has its close as high and low. `fill` is the price at which an order of the bar is filled;
+    `fillable` is 0 on a bar whose fill lies beyond the data, and its order is ignored.
+    """
+    if costs.fill == "next_open" and market.open is None:
+        raise InputError(
+            "costs.fill: next_open needs opening prices and this market has closes only; "
+            "use next_close (fills at the close of the next bar)"
+        )
+    close = market.close
+    planes = {
+        "close": close,
+        "high": close if market.high is None else market.high,
+        "low": close if market.low is None else market.low,
+    }
+    if market.open is not None:
+        planes["open"] = market.open
+    fillable = np.ones(market.n_bars)
+    if costs.fill == "close":
+        planes["fill"] = close
+    else:
+        source = close if costs.fill == "next_close" else planes["open"]
+        planes["fill"] = np.concatenate([source[1:], close[-1:]])
+        fillable[-1] = 0.0
+    return {**planes, "fillable": fillable}
+
+
+@dataclass
+class PlaneStore:
+    """All planes of one market, strategy and cost model; slices of banks are kept once computed."""
+
+    market: Market
+    strategy: Strategy
+    costs: Costs
+    shared: dict[str, FloatArray] = field(init=False)
+    _slices: dict[tuple[str, tuple[float, ...]], FloatArray] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shared = market_planes(self.market, self.costs)
+        for plane in self.strategy.planes:
+            if not plane.keys:
+                self.shared[plane.name] = self._checked(plane, plane.compute(self.market), ())
+
+    @property
+    def banks(self) -> tuple[Plane, ...]:
+        """The planes that depend on parameters."""
+        return tuple(plane for plane in self.strategy.planes if plane.keys)
+
+    @property
+    def per_asset(self) -> dict[str, bool]:
+        """For every plane, whether it has a value per asset."""
+        return {**{n: a.ndim == 2 for n, a in self.shared.items()}, **{plane.name: True for plane in self.banks}}
+
+    def bank(self, plane: Plane, parameters: dict[str, FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
+        """The bank (T, A, K) of the distinct key values among `parameters`, and each configuration's slice (C,).
+
+        Slices lie innermost: configurations of a lane block or a warp read the same few cache lines of a bar.
+        """
+        table = np.stack([parameters[k] for k in plane.keys], axis=1)
+        distinct, index = np.unique(table, axis=0, return_inverse=True)
+        missing = [row for row in map(tuple, distinct) if (plane.name, row) not in self._slices]
+        if missing:
+            computed = plane.compute(self.market, *(np.array(column) for column in zip(*missing, strict=True)))
+            for row, array in zip(missing, computed, strict=True):
+                self._slices[plane.name, row] = self._checked(plane, array, row)
+        bank = np.stack([self._slices[plane.name, row] for row in map(tuple, distinct)], axis=-1)
+        return bank, index.reshape(-1).astype(np.int64)
+
+    def forget(self, keep_bytes: int) -> None:
+        """Drop the slices computed first until at most `keep_bytes` of them remain."""
+        size = sum(a.nbytes for a in self._slices.values())
+        while size > keep_bytes:
+            size -= self._slices.pop(next(iter(self._slices))).nbytes
+
+    def _checked(self, plane: Plane, array: FloatArray, key: tuple[float, ...]) -> FloatArray:
+        array = np.ascontiguousarray(array, dtype=np.float64)
+        shape = (self.market.n_bars, self.market.n_assets)
+        if array.shape not in ({shape} if plane.keys else {shape, shape[:1]}):
+            raise TypeError(f"plane '{plane.name}' {key}: shape {shape} is needed, compute() gave {array.shape}")
+        if np.isnan(array).any():
+            raise ValueError(
+                f"plane '{plane.name}' {key} holds NaN: give missing values a number that means 'no position' in the rule"
+            )
+        return array
+
+
+def encode(strategy: Strategy, configurations: pd.DataFrame) -> dict[str, FloatArray]:
+    """Configurations as (C,) float64 per parameter: choices by position, None as infinity (a stop never reached).
+
+    A missing column takes the parameter's default. Every value outside its range is refused, all at once.
+    """
+    known = {p.name for p in strategy.parameters}
+    problems = [
+        f"configurations: unknown parameter {c!r}; {strategy.name} has {', '.join(sorted(known))}"
+        for c in configurations.columns
+        if c not in known
+    ]
+    if len(configurations) == 0:
+        problems.append("configurations: at least one row is needed, got none")
+    encoded: dict[str, FloatArray] = {}
+    for parameter in strategy.parameters:
+        column = configurations.get(parameter.name)
+        if column is None:
+            column = pd.Series([parameter.default] * len(configurations), dtype=object)
+        values, rows = np.unique(_plain(column), return_inverse=True) if not parameter.choices else _codes(column)
+        codes = np.empty(len(values))
+        for i, value in enumerate(values):
+            item = None if isinstance(value, float) and np.isnan(value) else value
+            if not parameter.choices and item is not None:
+                item = float(item)
+            problem = parameter.problem(item)
+            if problem:
+                first = int(np.flatnonzero(rows == i)[0])
+                problems.append(f"configurations, row {first}: {problem}")
+            elif item is None:
+                codes[i] = np.inf
+            else:
+                codes[i] = parameter.choices.index(str(item)) if parameter.choices else float(item)
+        encoded[parameter.name] = codes[rows]
+    if problems:
+        raise InputError(problems)
+    return encoded
+
+
+def _plain(column: pd.Series) -> FloatArray:
+    try:
+        return pd.to_numeric(column.mask(column.isna(), np.nan)).to_numpy(dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"configurations, column {column.name!r}: numbers are needed ({error})") from None
+
+
+def _codes(column: pd.Series) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    rows, values = pd.factorize(column.astype(object), use_na_sentinel=False)
+    return np.asarray(values, dtype=object), np.asarray(rows, dtype=np.int64)
