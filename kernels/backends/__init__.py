@@ -21,4 +21,6 @@ class Choice:
 
 
 def choose(name: str = "auto", precision: str = "float64") -> Choice:
+    from kernels.backends.numba import NumbaBackend
+    if name=="numba": return Choice(NumbaBackend(precision), "asked for")
     return Choice(NumpyBackend(), "asked for")

@@ -1,0 +1,301 @@
+"""The Numba backend: the traced bar step as lanes of configurations that LLVM vectorises.
+
+What made the difference, each measured: temporaries are scalars local to the innermost lane loop; one array holds all
+state of a kind (with one array per variable LLVM no longer proves that nothing aliases); the loop over assets stays a
+loop. Threads share the work by blocks of lanes; the kernel itself holds no lock (`nogil`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+
+from kernels.blocks import SUMS, Blocks
+from kernels.launch import Launch
+from kernels.market import FloatArray
+from kernels.program import Program, trace
+from kernels.schedule import Schedule, Stage, is_setup, schedule
+from kernels.trace import COMPARISONS, Symbol
+
+LANES = 64
+CACHE = Path(os.environ.get("HEDGEGRID_CACHE", Path.home() / ".cache" / "hedgegrid"))
+
+_PYTHON = {
+    "add": "({0} + {1})",
+    "subtract": "({0} - {1})",
+    "multiply": "({0} * {1})",
+    "divide": "({0} / {1})",
+    "negative": "(-{0})",
+    "absolute": "abs({0})",
+    "less": "({0} < {1})",
+    "less_equal": "({0} <= {1})",
+    "greater": "({0} > {1})",
+    "greater_equal": "({0} >= {1})",
+    "equal": "({0} == {1})",
+    "not_equal": "({0} != {1})",
+    "and": "({0} & {1})",
+    "or": "({0} | {1})",
+    "not": "(not {0})",
+    "where": "({1} if {0} else {2})",
+    "minimum": "({0} if {0} < {1} else {1})",
+    "maximum": "({0} if {0} > {1} else {1})",
+    "sqrt": "np.sqrt({0})",
+    "exp": "np.exp({0})",
+    "log": "np.log({0})",
+    "floor": "np.floor({0})",
+    "wide": "np.float64({0})",
+}
+
+
+def variable(s: Symbol) -> str:
+    """The name of a symbol in generated source."""
+    short = {"parameter": "p", "cost": "cost", "plane": "bar", "state": "s"}
+    return f"{short[s.op]}_{s.name.replace('.', '_')}" if s.op in short else f"v{s.index}"
+
+
+def argument_wide(s: Symbol) -> bool:
+    """Whether the arguments of an operation are float64 in `mixed` precision."""
+    return any(a.wide for a in s.args) if s.op in COMPARISONS else s.wide
+
+
+class _Source:
+    """Generated Python of one schedule."""
+
+    def __init__(self, plan: Schedule, n_assets: int, mixed: bool) -> None:
+        self.plan, self.A, self.mixed = plan, n_assets, mixed
+        self.lines: list[str] = []
+        start = plan.traced.start
+        self.rows = {  # the array and row that holds each value that outlives a loop body
+            **{("state", n): ("V", i) for i, n in enumerate(n for n in plan.state if start[n].per_asset)},
+            **{
+                ("state", n): ("S", i)
+                for i, n in enumerate(n for n in plan.state if not start[n].per_asset and not start[n].wide)
+            },
+            **{("state", n): ("W", i) for i, n in enumerate(n for n in plan.state if start[n].wide)},
+            **{n.index: ("P", i) for i, n in enumerate(plan.kept_setup)},
+            **{n.index: ("R", i) for i, n in enumerate(plan.kept)},
+            **{n.index: ("X", i) for i, n in enumerate(x for stage in plan.stages for x in stage.crossing)},
+            **{("plane", n.name): ("Y", i) for i, n in enumerate(plan.gathered_planes)},
+        }
+
+    def row(self, s: Symbol) -> str | None:
+        """Where a symbol is stored, or None for one that lives in a local variable."""
+        key = (s.op, s.name) if s.op in ("state", "plane") else s.index
+        if key not in self.rows:
+            return None
+        array, i = self.rows[key]
+        return f"{array}[{i}, a, l]" if array in "VX" else f"{array}[{i}, l]"
+
+    def expression(self, s: Symbol) -> str:
+        def text(a: Symbol) -> str:
+            if a.op != "constant":
+                return variable(a)
+            number = {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}.get(repr(a.name), repr(a.name))
+            return f"np.float32({number})" if self.mixed and not argument_wide(s) else number
+
+        return _PYTHON[s.op].format(*(text(a) for a in s.args))
+
+    def add(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text)
+
+    def body(self, depth: int, work: tuple[Symbol, ...], extra: tuple[Symbol, ...]) -> None:
+        """Loads of everything that `work` and `extra` read from arrays, then `work` in order."""
+        inside = {n.index for n in work}
+        loads: dict[str, str] = {}
+        for s in (*(a for n in work for a in n.args), *extra):
+            place = self.row(s)
+            if place is not None and s.index not in inside:
+                loads[variable(s)] = place if not s.boolean else f"{place} != 0.0"
+        for name, place in loads.items():
+            self.add(depth, f"{name} = {place}")
+        for n in work:
+            self.add(depth, f"{variable(n)} = {self.expression(n)}")
+
+    def value(self, s: Symbol) -> str:
+        """A symbol as a number to store."""
+        if s.op == "constant":
+            return {"inf": "np.inf", "-inf": "-np.inf"}.get(repr(s.name), repr(s.name))
+        return f"1.0 if {variable(s)} else 0.0" if s.boolean else variable(s)
+
+    def store(self, depth: int, work: tuple[Symbol, ...], array: str) -> None:
+        for n in work:
+            if self.rows.get(n.index, " ")[0] == array:
+                self.add(depth, f"{self.row(n)} = {self.value(n)}")
+
+    def commit(self, depth: int, commits: tuple[tuple[str, Symbol], ...]) -> None:
+        for name, symbol in commits:
+            array, i = self.rows["state", name]
+            self.add(depth, f"{array}[{i}, a, l] = {self.value(symbol)}" if array == "V" else f"{array}[{i}, l] = {self.value(symbol)}")
+
+    def stage(self, stage: Stage) -> None:
+        if stage.scalars:
+            self.add(4, f"for l in range({LANES}):")
+            self.body(5, stage.scalars, ())
+            self.store(5, stage.scalars, "R")
+        for n in stage.reductions:
+            self.add(4, f"R[{self.rows[n.index][1]}, :] = {'0.0' if n.op == 'sum' else '-np.inf'}")
+        self.add(4, f"for a in range({self.A}):")
+        work = (*stage.vectors, *stage.shared, *stage.reductions)
+        reads = {a.index for n in work for a in n.args} | {o.index for _, o in stage.commits}
+        for n in self.plan.shared_planes:
+            if n.per_asset and n.index in reads:
+                self.add(5, f"{variable(n)} = plane_{n.name}[t, a]")
+        for n in stage.shared:
+            self.add(5, f"{variable(n)} = {self.expression(n)}")
+        for n in self.plan.gathered_planes:
+            if n.index in reads:
+                self.add(5, f"for l in range({LANES}):")
+                self.add(6, f"Y[{self.rows['plane', n.name][1]}, l] = bank_{n.name}[t, a, J[{self.rows['plane', n.name][1]}, l]]")
+        self.add(5, f"for l in range({LANES}):")
+        ends = tuple(n.args[0] for n in stage.reductions)
+        self.body(6, stage.vectors, (*ends, *(o for _, o in stage.commits)))
+        for n in stage.reductions:
+            place, term = self.row(n), variable(n.args[0])
+            self.add(6, f"{place} += {term}" if n.op == "sum" else f"{place} = {place} if {place} > {term} else {term}")
+        self.store(6, stage.crossing, "X")
+        self.commit(6, stage.commits)
+
+    def build(self) -> str:
+        plan, start = self.plan, self.plan.traced.start
+        count = {array: 1 + max((i for a, i in self.rows.values() if a == array), default=0) for array in "VSWPRXY"}
+        planes = [f"plane_{n.name}" for n in plan.shared_planes]
+        banks = [f"bank_{n.name}" for n in plan.gathered_planes]
+        real = "np.float32" if self.mixed else "np.float64"
+        add = self.add
+        add(0, f'"""Generated from the strategy {plan.traced.program.strategy.name}: {plan.operations} operations per bar."""')
+        add(0, "import numpy as np")
+        add(0, "")
+        add(0, f"def kernel(first, last, edges, parameters, costs, slices, out{''.join(', ' + n for n in planes + banks)}):")
+        for i, cost in enumerate(plan.costs):
+            add(1, f"cost_{cost} = costs[{i}]")
+        for n in plan.uniform:
+            add(1, f"{variable(n)} = {self.expression(n)}")
+        add(1, "C = parameters.shape[1]")
+        for array, shape in (("V", f"{self.A}, {LANES}"), ("S", f"{LANES}"), ("P", f"{LANES}"), ("R", f"{LANES}"), ("X", f"{self.A}, {LANES}"), ("Y", f"{LANES}")):
+            add(1, f"{array} = np.empty(({count[array]}, {shape}), {real})")
+        add(1, f"W = np.empty(({count['W']}, {LANES}))")
+        add(1, f"J = np.zeros(({count['Y']}, {LANES}), np.int64)")
+        add(1, "for block in range(first, last):")
+        add(2, f"for l in range({LANES}):")
+        add(3, f"c = min(block * {LANES} + l, C - 1)")
+        for i, name in enumerate(plan.parameters):
+            add(3, f"p_{name} = {real}(parameters[{i}, c])")
+        for i, _ in enumerate(banks):
+            add(3, f"J[{i}, l] = slices[{i}, c]")
+        for n in plan.setup:
+            add(3, f"{variable(n)} = {self.expression(n)}")
+        for n in plan.kept_setup:
+            add(3, f"{self.row(n)} = {self.value(n)}")
+        for name, leaf in start.items():
+            if not name.startswith("sums."):
+                array, i = self.rows["state", name]
+                add(2, f"{array}[{i}, :] = {leaf.start!r}" if array != "V" else f"{array}[{i}, :, :] = {leaf.start!r}")
+        add(2, "for b in range(len(edges) - 1):")
+        for name, leaf in start.items():
+            if name.startswith("sums."):
+                add(3, f"W[{self.rows['state', name][1]}, :] = {leaf.start!r}".replace("inf", "np.inf"))
+        add(3, "for t in range(edges[b], edges[b + 1]):")
+        for n in plan.shared_planes:
+            if not n.per_asset:
+                add(4, f"{variable(n)} = plane_{n.name}[t]")
+        for n in plan.bar_scalars:
+            add(4, f"{variable(n)} = {self.expression(n)}")
+        for stage in plan.stages:
+            self.stage(stage)
+        add(4, f"for l in range({LANES}):")
+        self.body(5, plan.final, tuple(o for _, o in plan.commits))
+        self.commit(5, plan.commits)
+        add(3, "if b > 0:")
+        add(4, f"for l in range(min({LANES}, C - block * {LANES})):")
+        for i, name in enumerate(SUMS):
+            add(5, f"out[{i}, b - 1, block * {LANES} + l] = W[{self.rows['state', 'sums.' + name][1]}, l]")
+        return "\n".join(self.lines) + "\n"
+
+
+def source(plan: Schedule, *, mixed: bool = False) -> str:
+    """The Numba source of a schedule."""
+    return _Source(plan, plan.traced.program.n_assets, mixed).build()
+
+
+@cache
+def _load(text: str) -> Callable[..., None]:
+    """Compile generated source, kept in a file named by its content so that Numba caches the machine code beside it."""
+    name = f"hedgegrid_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    folder = CACHE / "numba"
+    path = folder / f"{name}.py"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False) as file:
+                file.write(text)
+            os.replace(file.name, path)  # another process may be writing the same file
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        cached = True
+    except OSError:  # a home that cannot be written: compile in every process
+        module, cached = ModuleType(name), False
+        exec(compile(text, name, "exec"), module.__dict__)
+    compiled: Callable[..., None] = numba.njit(nogil=True, cache=cached, error_model="numpy")(module.kernel)
+    return compiled
+
+
+@dataclass
+class NumbaBackend:
+    """Generated lanes, compiled by Numba, shared by `threads` threads (all cores by default)."""
+
+    precision: str = "float64"
+    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    name: str = field(default="numba", init=False)
+    _pool: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
+
+    def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
+        """Block statistics (len(SUMS), B, C)."""
+        gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[2] > 1}
+        shared = {**launch.shared, **{n: bank[:, :, 0] for n, (bank, _) in launch.banks.items() if n not in gathered}}
+        plan = _plan(launch.program, tuple((n, a.ndim == 2) for n, a in shared.items()), tuple(gathered))
+        kernel = _load(source(plan, mixed=self.precision == "mixed"))
+        real = np.float32 if self.precision == "mixed" else np.float64
+        C = launch.n_configurations
+        arguments: list[Any] = [
+            np.concatenate([[0], blocks.edges]),  # what lies before the first block is run and not kept
+            np.stack([launch.parameters[n] for n in plan.parameters]) if plan.parameters else np.empty((0, C)),
+            np.array([launch.costs[n] for n in plan.costs]),
+            np.stack([gathered[n.name][1] for n in plan.gathered_planes]) if gathered else np.zeros((0, C), np.int64),
+            np.empty((len(SUMS), len(blocks), C)),
+            *(np.ascontiguousarray(shared[n.name], dtype=real) for n in plan.shared_planes),
+            *(np.ascontiguousarray(gathered[n.name][0], dtype=real) for n in plan.gathered_planes),
+        ]
+        lane_blocks = -(-C // LANES)
+        parts = min(lane_blocks, 4 * self.threads) if self.threads > 1 else 1
+        bounds = np.linspace(0, lane_blocks, parts + 1).astype(int)
+        jobs = [(int(a), int(b), *arguments) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        if parts == 1:
+            kernel(*jobs[0])
+        else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads, "hedgegrid-numba")
+            kernel(0, 0, *arguments)  # compile once, before the threads ask for it together
+            list(self._pool.map(lambda job: kernel(*job), jobs))
+        out: FloatArray = arguments[4]
+        return out
+
+
+@cache
+def _plan(program: Program, planes: tuple[tuple[str, bool], ...], gathered: tuple[str, ...]) -> Schedule:
+    per_asset = {**dict(planes), **dict.fromkeys(gathered, True)}
+    return schedule(trace(program, per_asset, gathered))
