@@ -148,6 +148,11 @@ class Targets:
             table[f"margin_{metric}"] = margins[:, i]
         return table
 
+    def constraints(self, row: Mapping[str, Any]) -> dict[str, float]:
+        """What Optuna is told of a scored row besides its score: a constraint per target, met at <= 0."""
+        margins = {metric: float(row[f"margin_{metric}"]) for metric in self.metrics}
+        return {metric: math.inf if math.isnan(margin) else -margin for metric, margin in margins.items()}
+
 
 def _score(margins: FloatArray, weights: FloatArray) -> FloatArray:
     """(C,) from margins (C, targets), none of them NaN."""

@@ -1,0 +1,159 @@
+"""The samplers by name: those whose points are known beforehand, and those that learn from scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
+
+from kernels.errors import InputError
+from search.space import Space
+
+POINTS: Mapping[str, Callable[[Space, int, int, int], pd.DataFrame]] = {
+    "grid": lambda space, first, n, seed: space.grid_rows(first, first + n),
+    "random": lambda space, first, n, seed: space.random(n, seed, first),
+    "sobol": lambda space, first, n, seed: space.sobol(n, seed, first),
+}
+"""Result-independent samplers: (space, first trial, how many, seed) -> configurations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A sampler that learns. `make(seed, batch)`; the batch is its generation, where it has generations."""
+
+    make: Callable[[int, int], BaseSampler]
+    smallest_batch: int = 1
+    numbers_only: bool = False
+
+
+LEARNERS: Mapping[str, Learner] = {
+    "tpe": Learner(lambda seed, batch: TPESampler(seed=seed)),
+    "cmaes": Learner(
+        # no startup trials: the first generation is drawn round the middle of the space and counts
+        lambda seed, batch: CmaEsSampler(seed=seed, popsize=batch, n_startup_trials=0),
+        smallest_batch=4,
+        numbers_only=True,
+    ),
+    "nsga2": Learner(lambda seed, batch: NSGAIISampler(seed=seed, population_size=batch), smallest_batch=2),
+}
+SAMPLERS = (*POINTS, *LEARNERS)
+
+
+class SeededByTrial(BaseSampler):
+    """A learning sampler whose proposals depend on the seed, the trial number and the stored trials alone.
+
+    It draws from a fresh sampler for each trial and from a fresh generator for each parameter, so that a
+    study that was stopped anywhere proposes on what it would have proposed.
+    """
+
+    def __init__(
+        self, learner: Learner, space: Mapping[str, BaseDistribution], *, seed: int, batch: int
+    ) -> None:
+        self._learner = learner
+        self._space = {name: d for name, d in space.items() if not d.single()}
+        self._seed = seed
+        self._batch = batch
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Every parameter: the space of a study is known beforehand."""
+        return self._space
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """What the learning sampler proposes; nothing while it has too few trials to learn from."""
+        sampler = self._learner.make(_seed(self._seed, trial.number, 0), self._batch)
+        return dict(sampler.sample_relative(study, trial, search_space))
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A uniform draw, for what the learning sampler left open."""
+        stream = 1 + list(self._space).index(param_name)
+        uniform = RandomSampler(seed=_seed(self._seed, trial.number, stream))
+        return uniform.sample_independent(study, trial, param_name, param_distribution)
+
+
+def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: int) -> int:
+    """How many trials the study has; InputError with everything that is wrong about its search settings.
+
+    A grid has as many as it has points: `trials` may be left out, or be no smaller, so that a grid is never
+    cut off where the study file seems to ask for all of it.
+    """
+    problems: list[str] = []
+    if sampler not in SAMPLERS:
+        near = get_close_matches(str(sampler), SAMPLERS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        problems.append(f"search.sampler: {sampler!r} is unknown; {hint}samplers are {', '.join(SAMPLERS)}")
+    if batch < 1:
+        problems.append(f"search.batch: at least 1 is needed, got {batch}")
+    if seed < 0:
+        problems.append(f"search.seed: seed >= 0 must hold, got {seed}")
+    if trials is not None and trials < 1:
+        problems.append(f"search.trials: at least 1 is needed, got {trials}")
+    elif trials is None and sampler != "grid":
+        problems.append("search.trials: is needed; only a grid knows its own number of trials")
+    if sampler != "grid" and not space.searched:
+        problems.append(
+            f"strategy.search: {sampler} has nothing to search; name a parameter or use sampler: grid"
+        )
+    if sampler in LEARNERS:
+        problems += _unfit(sampler, space, batch)
+    count = trials or 0
+    if sampler == "grid":
+        try:
+            count = space.grid_size()
+        except InputError as error:
+            problems += error.problems
+        else:
+            if trials is not None and 1 <= trials < count:
+                problems.append(
+                    f"search.trials: the grid has {count} points, got trials={trials}; leave trials out, "
+                    "make the grid coarser, or use sampler: sobol"
+                )
+    if problems:
+        raise InputError(problems)
+    return count
+
+
+def _unfit(sampler: str, space: Space, batch: int) -> Sequence[str]:
+    """Why a learning sampler cannot search this space in batches of this size."""
+    learner = LEARNERS[sampler]
+    problems: list[str] = []
+    if 1 <= batch < learner.smallest_batch:
+        problems.append(
+            f"search.batch: {sampler} needs at least {learner.smallest_batch}, "
+            f"since its batch is its population, got {batch}"
+        )
+    if learner.numbers_only and space.searched:
+        lists = [name for name, d in space.distributions().items() if isinstance(d, CategoricalDistribution)]
+        problems += [
+            f"strategy.search.{name}: {sampler} moves numbers along ranges and cannot learn from a list; "
+            "give {low, high}, hold it fixed, or use sampler: tpe"
+            for name in lists
+        ]
+        ranges = len(space.searched) - len(lists)
+        if not lists and ranges < 2:
+            problems.append(f"strategy.search: {sampler} needs two ranges, got {ranges}; use sampler: tpe")
+    return problems
+
+
+def _seed(seed: int, number: int, stream: int) -> int:
+    """A seed of its own for every trial and stream (below 2^32, as Optuna's generators take it)."""
+    return int(np.random.SeedSequence([seed, number, stream]).generate_state(1)[0])

@@ -1,0 +1,226 @@
+"""A study: what has been tried, how good it was, and what to try next, in batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+import pandas as pd
+
+from kernels.errors import InputError
+from search import samplers
+from search.frozen import frozen_study
+from search.lock import hold
+from search.parts import Parts
+from search.space import Space
+from search.targets import Targets
+from search.trials import Trials
+
+RECORD = "search.json"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Configurations evaluated together: trials `first` .. `first + len - 1`, one row each."""
+
+    number: int
+    first: int
+    configurations: pd.DataFrame
+
+
+class Ledger(Protocol):
+    """Where results are committed; what it says is done survives anything."""
+
+    @property
+    def done(self) -> int: ...  # noqa: D102
+
+    def ask(self) -> tuple[int, pd.DataFrame] | None: ...  # noqa: D102
+
+    def tell(self, rows: pd.DataFrame) -> None: ...  # noqa: D102
+
+    def tables(self) -> Iterator[pd.DataFrame]: ...  # noqa: D102
+
+
+class Study:
+    """One search. `ask` a batch, evaluate it, `tell` its metrics, until `ask` gives None.
+
+    The same space, targets, sampler, seed and (for samplers that learn) batch give the same trials, whether
+    the study runs through or is interrupted anywhere and resumed.
+    """
+
+    def __init__(
+        self, name: str, space: Space, targets: Targets, *, ledger: Ledger, trials: int, batch: int, seed: int
+    ) -> None:
+        self.name = name
+        self.space = space
+        self.targets = targets
+        self.trials = trials
+        self._ledger = ledger
+        self._batch = batch
+        self._seed = seed
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        name: str,
+        space: Space,
+        targets: Targets,
+        *,
+        sampler: str,
+        trials: int | None,
+        batch: int,
+        seed: int,
+        resume: bool = False,
+    ) -> Study:
+        """The study kept in `folder` (made where missing): a new one, or with `resume` the one that is there.
+
+        A resumed study may be given more trials, and another batch where its sampler does not learn.
+        InputError where the settings are wrong, the folder holds a study and `resume` is not set, or it
+        holds another study.
+        """
+        count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed)
+        learns = sampler in samplers.LEARNERS
+        record = {
+            "name": name,
+            "sampler": sampler,
+            "seed": seed,
+            "batch": batch if learns else None,
+            "space": space.spec,
+            "targets": targets.spec,
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            hold(folder)
+            found = (folder / RECORD).exists()
+            if found and resume:
+                _same(folder, record)
+            elif not found:
+                _write(folder / RECORD, record)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: the study cannot be kept there ({error}); name another folder"
+            ) from error
+        ledger: Ledger
+        if learns:
+            journal = folder / "optuna.journal"
+            ledger = Trials(
+                journal, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed
+            )
+        else:
+            points = samplers.POINTS[sampler]
+            ledger = Parts(
+                folder / "configs",
+                lambda first, n: points(space, first, n, seed),
+                trials=count,
+                batch=batch,
+            )
+        if found and not resume:
+            raise InputError(
+                f"{folder} already holds a study ({ledger.done} of {count} trials done, "
+                f"last written {_written(folder)}); "
+                "continue it with --resume, use another name, or remove the folder"
+            )
+        return cls(name, space, targets, ledger=ledger, trials=count, batch=batch, seed=seed)
+
+    @property
+    def done(self) -> int:
+        """Trials evaluated."""
+        return self._ledger.done
+
+    def ask(self) -> Batch | None:
+        """The next batch without results (the same one until it is told), None when the study is done."""
+        asked = self._ledger.ask()
+        if asked is None:
+            return None
+        first, configurations = asked
+        return Batch(first // self._batch, first, configurations)
+
+    def tell(self, batch: Batch, metrics: pd.DataFrame) -> pd.DataFrame:
+        """Score the metrics of a batch (one row per configuration, in its order) and commit them.
+
+        Returns the committed rows: trial, parameters, metrics, score, targets_met, status, margins.
+        """
+        if len(metrics) != len(batch.configurations):
+            raise ValueError(f"{len(batch.configurations)} rows of metrics are needed, got {len(metrics)}")
+        metrics = metrics.reset_index(drop=True)
+        scores = self.targets.score(metrics)
+        measured = metrics.drop(columns="status", errors="ignore")
+        clash = [name for name in measured if name in batch.configurations]
+        if clash:
+            raise InputError(
+                f"strategy {self.space.strategy.name}: parameter '{name}' has the name of a metric; rename it"
+                for name in clash
+            )
+        rows = pd.concat([batch.configurations.reset_index(drop=True), measured, scores], axis="columns")
+        rows.insert(0, "trial", range(batch.first, batch.first + len(rows)))
+        self._ledger.tell(rows)
+        return rows
+
+    def results(self) -> pd.DataFrame:
+        """One row per evaluated configuration in trial order, columns as `tell` returns them."""
+        tables = list(self.tables())
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def tables(self) -> Iterator[pd.DataFrame]:
+        """The results in pieces that fit in memory, in trial order."""
+        return self._ledger.tables()
+
+    def best(self, n: int) -> pd.DataFrame:
+        """The n rows of highest score, best first, the earlier trial first among equals."""
+        best = pd.DataFrame()
+        for table in self.tables():
+            best = pd.concat([best, table], ignore_index=True) if len(best) else table
+            best = best.nlargest(n, "score", keep="first")
+        return best.reset_index(drop=True)
+
+    @property
+    def optuna_study(self) -> optuna.Study:
+        """The study as Optuna sees it: for its importances and plots.
+
+        A study that learns is Optuna's own; of another, results (a sample where there are many) are entered
+        in one that lives in memory.
+        """
+        if isinstance(self._ledger, Trials):
+            return self._ledger.study
+        return frozen_study(
+            self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed
+        )
+
+
+def _same(folder: Path, record: dict[str, Any]) -> None:
+    """InputError where the folder's study is not the one described."""
+    try:
+        kept = json.loads((folder / RECORD).read_text())
+    except ValueError as error:
+        raise InputError(
+            f"{folder / RECORD} is damaged ({error}); remove the folder and run again"
+        ) from error
+    problems = [
+        f"{folder} holds a study with another {key}: {_spelled(kept.get(key))} there, {_spelled(value)} now; "
+        "set it back, or use another name"
+        for key, value in json.loads(json.dumps(record)).items()
+        if kept.get(key) != value
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _spelled(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(path)
+
+
+def _written(folder: Path) -> str:
+    newest = max(path.stat().st_mtime for path in folder.rglob("*") if path.name != "lock")
+    return datetime.fromtimestamp(newest, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
