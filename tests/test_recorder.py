@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -12,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,23 @@ def test_a_store_that_fails_is_reported_and_the_rest_can_be_recorded_later(uri: 
         "trial 0": "FINISHED",
         "trial 1": "FINISHED",
     }
+
+
+def test_the_table_of_trials_opens_on_this_study_best_first(uri: str) -> None:
+    from mlflow import MlflowClient
+
+    columns: dict[Any, tuple[str, ...]] = {"metrics": ("score",), "tags": ("targets_met",)}
+    with Recorder.open(uri, EXPERIMENT, replace(STUDY, columns=columns)) as recorder:
+        recorder.record([trial(0, 0.4), trial(1, 0.7), trial("full", 0.1)])
+        assert "viewStateShareKey=demo-1" in recorder.trials_url()
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    view = json.loads(experiment.tags["mlflow.sharedViewState.demo-1"])
+    assert view["selectedColumns"] == ["metrics.`score`", "tags.`targets_met`"]
+    runs = client.search_runs(
+        [experiment.experiment_id], view["searchFilter"], order_by=[f"{view['orderByKey']} DESC"]
+    )
+    assert [run.info.run_name for run in runs] == ["trial 1", "trial 0", "baseline full"]
 
 
 def test_the_file_has_statistics_and_no_loose_log_when_a_study_ends(uri: str, tmp_path: Path) -> None:

@@ -64,6 +64,25 @@ def source_tags(study: StudyRecord) -> dict[str, str]:
     return {"mlflow.source.name": study.source, "mlflow.source.type": "LOCAL", "mlflow.user": user}
 
 
+def trials_filter(study_id: str) -> str:
+    """MLflow's search text for the trials of one study, its own run left out."""
+    return f"tags.`{STUDY_TAG}` = '{study_id}' and tags.`{TRIAL_TAG}` LIKE '%'"
+
+
+def table_view(study: StudyRecord) -> tuple[str, str]:
+    """An experiment tag under which the UI keeps a shared view: this study's trials, best score first.
+
+    The UI reads `?viewStateShareKey=<study id>`; one that does not know the format shows its plain table.
+    """
+    view = {
+        "searchFilter": trials_filter(study.study_id),
+        "orderByKey": "metrics.`score`",
+        "orderByAsc": False,
+        "selectedColumns": [f"{kind}.`{name}`" for kind, names in study.columns.items() for name in names],
+    }
+    return f"mlflow.sharedViewState.{study.study_id}", json.dumps(view)
+
+
 def split_finite(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, str]]:
     """Finite metrics, and a tag that names the others: MLflow would store infinity as 1.8e308.
 

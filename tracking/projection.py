@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from tracking import store_file
 from tracking.address import TrackingError, check_tracking_uri, shown, sqlite_path
-from tracking.entities import NOTE_TAG, STUDY_TAG, TRIAL_TAG, dataset_input, log_batch, source_tags
+from tracking.entities import (
+    NOTE_TAG,
+    STUDY_TAG,
+    TRIAL_TAG,
+    dataset_input,
+    log_batch,
+    source_tags,
+    table_view,
+)
 from tracking.records import StudyRecord
 
 if TYPE_CHECKING:
@@ -134,6 +142,8 @@ def _continue(client: MlflowClient, experiment_id: str, study: StudyRecord) -> P
         client.update_run(parent.info.run_id, status="RUNNING")
         steps = {point.step for point in client.get_metric_history(parent.info.run_id, "best_score")}
     _complete(client, parent, study)
+    if study.columns:
+        client.set_experiment_tag(experiment_id, *table_view(study))
     return Projection(client, experiment_id, parent.info.run_id, children, scores, steps)
 
 

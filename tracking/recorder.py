@@ -95,8 +95,16 @@ class Recorder:
 
     def study_url(self, ui: str | None = None) -> str:
         """Where MLflow's UI at `ui` shows the study (default: the server's, or a local `mlflow ui`)."""
+        return f"{self._experiment_url(ui)}/{self._at.run_id}"
+
+    def trials_url(self, ui: str | None = None) -> str:
+        """The same for the table of its trials, best score first, with the columns that the study names."""
+        view = f"viewStateShareKey={self._study.study_id}&workflowType=machine_learning"
+        return f"{self._experiment_url(ui)}?{view}"
+
+    def _experiment_url(self, ui: str | None) -> str:
         base = ui or (self._uri if self._uri.startswith("http") else "http://localhost:5000")
-        return f"{base.rstrip('/')}/#/experiments/{self._at.experiment_id}/runs/{self._at.run_id}"
+        return f"{base.rstrip('/')}/#/experiments/{self._at.experiment_id}/runs"
 
     def close(self, status: Status = "FINISHED") -> None:
         """Write what is waiting, end the study's run, leave a SQLite file in order; once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,6 +35,8 @@ class StudyRecord:
         Flat settings (`costs.fee_bps`), labels, and Markdown for the run's page.
     data
         The market, or None.
+    columns
+        What the table of trials shows beside each run's name: metric, parameter and tag names by kind.
     source
         What ran it, shown as the run's source.
     """
@@ -45,6 +47,7 @@ class StudyRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     data: DataRecord | None = None
+    columns: Mapping[Literal["metrics", "params", "tags"], Sequence[str]] = field(default_factory=dict)
     source: str = "hedgegrid"
 
 
