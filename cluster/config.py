@@ -1,0 +1,316 @@
+"""The study file: what a study may say, key by key, and how it is read.
+
+A study file is refused whole: every mistake with its path, in one `InputError`. Here is the form; what needs
+the strategy (parameter names, ranges) is checked by `search.Space`, what needs the metrics by
+`search.Targets`, what needs the data by `kernels.Market`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Required
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
+
+from cluster.study_text import FileDumper, apply_overrides, explain, read_yaml, short
+from kernels.errors import InputError
+from search.targets import DEFAULTS
+
+# ---- values
+
+
+def _name(value: str) -> str:
+    # it becomes a folder under runs/, on every file system
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value) or value.endswith("."):
+        raise ValueError(
+            f"1 to 100 letters, digits, '.', '_' and '-', with a letter or digit first, got {short(value)}; "
+            "the name becomes a folder"
+        )
+    return value
+
+
+def _moment(value: str) -> str:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(
+            f"a date such as 2020-01-31 or 2020-01-31T13:00 is needed, got {short(value)}"
+        ) from None
+    return value
+
+
+def _parameter_value(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"a number, a word or null is needed, got {short(value)}")  # noqa: TRY004, pydantic gathers ValueErrors
+    if not abs(value) <= sys.float_info.max:  # NaN fails here too
+        raise ValueError(f"a finite number is needed, got {short(value)}")
+    return value
+
+
+def _price_of_trading(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        raise ValueError(  # noqa: TRY004, pydantic gathers ValueErrors
+            f"one number is needed, got {short(value)}; a cost is the environment and cannot be searched: "
+            "the search would choose the market it would like"
+        )
+    return value
+
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Name = Annotated[str, AfterValidator(_name)]
+Moment = Annotated[str, AfterValidator(_moment)]
+Bps = Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0, lt=10_000)]
+Value = Annotated[
+    Any, BeforeValidator(_parameter_value), WithJsonSchema({"type": ["number", "string", "null"]})
+]
+
+
+class Range(TypedDict, total=False):
+    """Numbers from low to high, both included; even in steps, or (`log`) in the logarithm."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    low: Required[Number]
+    high: Required[Number]
+    step: Number | None
+    log: Flag
+
+
+class TargetKeys(TypedDict, total=False):
+    """What is wanted of a metric: at least or at most a value, half attained at `reservation`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    at_least: Number
+    at_most: Number
+    reservation: Number
+    weight: Number
+
+
+def _kind_of_search(value: Any) -> str:
+    return "range" if isinstance(value, dict) else "choices"
+
+
+def _searchable(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        return value
+    raise ValueError(
+        f"a list of choices or {{low, high}} is needed, got {short(value)}; "
+        "one value belongs under strategy.fixed"
+    )
+
+
+Searched = Annotated[
+    Annotated[list[Value], Tag("choices")] | Annotated[Range, Tag("range")],
+    Discriminator(_kind_of_search),
+    BeforeValidator(_searchable),
+]
+
+
+# ---- sections
+
+
+class Section(BaseModel):
+    """A part of the study file: nothing can be changed later, nothing unknown is let in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileMarket(Section):
+    """A long table in a file, one row per ticker and bar; `path` is relative to the working directory."""
+
+    source: Literal["parquet", "csv"]
+    path: str
+    tickers: list[str] | None = None
+    start: Moment | None = None
+    end: Moment | None = None
+    bars_per_year: Annotated[Number, Field(gt=0)] | None = None
+    before_listing: Literal["refuse", "flat"] = "refuse"
+    gaps: Literal["refuse", "keep"] = "refuse"
+
+
+class Sp500Market(Section):
+    """Daily closes of 20 US stocks, 1990 to 2022, that come with skfolio."""
+
+    source: Literal["sp500"]
+    tickers: list[str] | None = None
+    start: Moment | None = None
+    end: Moment | None = None
+    bars_per_year: Annotated[Number, Field(gt=0)] = 252.0
+
+
+class SyntheticMarket(Section):
+    """Simulated daily bars: calm and stressed times, correlated assets (`cluster.sources.synthetic`)."""
+
+    source: Literal["synthetic"]
+    seed: Annotated[Whole, Field(ge=0)] = 0
+    bars: Annotated[Whole, Field(ge=2, le=1_000_000)] = 1500
+    assets: Annotated[Whole, Field(ge=1, le=10_000)] = 4
+    start: Moment = "2020-01-01"
+    drift: Number = 0.3
+    volatility: Annotated[Number, Field(gt=0, le=10)] = 0.6
+    correlation: Annotated[Number, Field(ge=0, lt=1)] = 0.5
+    stress_volatility: Annotated[Number, Field(gt=0, le=10)] = 1.2
+    stress_share: Annotated[Number, Field(ge=0, le=0.5)] = 0.2
+    stress_bars: Annotated[Number, Field(ge=1)] = 40.0
+    bars_per_year: Annotated[Number, Field(gt=0)] = 365.0
+
+
+MarketConfig = FileMarket | Sp500Market | SyntheticMarket
+
+
+class StrategyConfig(Section):
+    """Which rule, its fixed parameters, the searched ones, and the baselines to compare with."""
+
+    name: str
+    file: str | None = None
+    fixed: dict[str, Value] = Field(default_factory=dict)
+    search: dict[str, Searched] = Field(default_factory=dict)
+    compare: dict[str, dict[str, Value]] = Field(default_factory=dict)
+
+
+class CostsConfig(Section):
+    """The trading environment, per side; never searched."""
+
+    fee_bps: Bps = 4.0
+    slippage_bps: Bps = 5.0
+    fill: Literal["next_open", "next_close", "close"] = "next_open"
+
+
+class SearchConfig(Section):
+    """Where to look: every grid point, or `trials` points of a sampler, `batch` at a time."""
+
+    sampler: Literal["grid", "random", "sobol", "tpe", "cmaes", "nsga2"] = "grid"
+    trials: Annotated[Whole, Field(ge=1)] | None = None
+    batch: Annotated[Whole, Field(ge=1)] | None = None
+    seed: Annotated[Whole, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _ends(self) -> SearchConfig:
+        if self.sampler != "grid" and self.trials is None:
+            raise ValueError(f"trials is needed with sampler {self.sampler}; only a grid ends by itself")
+        return self
+
+
+class ComputeConfig(Section):
+    """Who computes."""
+
+    backend: Literal["auto", "numpy", "numba", "cuda"] = "auto"
+    precision: Literal["float64", "mixed"] = "float64"
+    pool: Literal["auto", "local", "ray"] = "auto"
+    address: str | None = None
+    workers: Annotated[Whole, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _address_is_used(self) -> ComputeConfig:
+        if self.address is not None and self.pool == "local":
+            raise ValueError(
+                f"address {self.address!r} names a Ray cluster, but pool is local; set pool: ray"
+            )
+        return self
+
+
+class TrackingConfig(Section):
+    """Where MLflow keeps the trials; experiment null is hedgegrid/<strategy>."""
+
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str | None = None
+    enabled: Flag = True
+
+
+def _default_targets() -> dict[str, TargetKeys | None]:
+    """The targets of `search.targets`, as a study file spells them."""
+    found: dict[str, TargetKeys | None] = {}
+    for target in DEFAULTS:
+        keys: TargetKeys = {"at_least": target.value} if target.direction > 0 else {"at_most": target.value}
+        found[target.metric] = {**keys, "reservation": target.reservation, "weight": target.weight}
+    return found
+
+
+class StudyConfig(Section):
+    """A study: one search for hedge settings."""
+
+    name: Name
+    question: str = ""
+    market: Annotated[MarketConfig, Field(discriminator="source")]
+    strategy: StrategyConfig
+    costs: CostsConfig = CostsConfig()
+    search: SearchConfig = SearchConfig()
+    targets: dict[str, TargetKeys | None] = Field(default_factory=_default_targets, min_length=1)
+    compute: ComputeConfig = ComputeConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+
+# ---- reading and writing
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """The study in a YAML file, with `key.path=value` overrides on top; InputError with every mistake.
+
+    The value of an override is YAML: `search.trials=200`, `strategy.search.lookback=[20, 30]`.
+    """
+    content, problems = read_yaml(Path(path).expanduser())
+    problems += apply_overrides(content, overrides)
+    try:
+        study = StudyConfig.model_validate(content)
+    except ValidationError as error:
+        problems += explain(error, StudyConfig.model_json_schema())
+    if problems:
+        raise InputError([f"{path} is not a valid study:", *(f"  {problem}" for problem in problems)])
+    return study
+
+
+def resolved_yaml(study: StudyConfig) -> str:
+    """The study with every default filled in; loading it gives an equal study."""
+    content = study.model_dump(mode="json")
+    return yaml.dump(content, Dumper=FileDumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def study_digest(study: StudyConfig) -> str:
+    """SHA-256 of what decides the results: market, strategy, costs, search, targets and precision.
+
+    The name, the question, the tracking and who computes may change between two runs of one study. The order
+    of the searched parameters counts, since it numbers the trials.
+    """
+    content = study.model_dump(mode="json", include={"market", "strategy", "costs", "search", "targets"})
+    content["precision"] = study.compute.precision
+    text = json.dumps(_canonical(content), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """Equal values spelled alike: 1 and 1.0 are one number."""
+    if isinstance(value, dict):
+        return {key: _canonical(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_canonical(entry) for entry in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a study file, for editors that complete and check it."""
+    schema = StudyConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "HedgeGrid study"}
