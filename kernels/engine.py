@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kernels.account import START_CASH, Costs
 from kernels.backends import choose
@@ -21,7 +22,6 @@ from kernels.planes import PlaneStore, encode
 from kernels.program import Program
 from kernels.strategy import Strategy
 
-OUTPUT_BYTES = 256 * 2**20  # block statistics of one launch
 BANK_BYTES = 512 * 2**20  # slices of banks of one launch
 
 Configurations = pd.DataFrame | Mapping[str, Any] | Iterable[Mapping[str, Any]]
@@ -71,14 +71,27 @@ class Engine:
         self._store = PlaneStore(self.market, self.strategy, self.costs)
 
     def run(self, configurations: pd.DataFrame) -> Backtest:
-        """Backtest every row."""
-        parameters = encode(self.strategy, configurations)
+        """Backtest every row and keep its block statistics: len(SUMS) * B * C * 8 bytes."""
         values = np.empty((len(SUMS), len(self.blocks), len(configurations)))
-        for rows, launch in self._launches(parameters):
-            values[:, :, rows] = self.backend.run(launch, self.blocks)
-        statistics = BlockStatistics(self.blocks, values)
-        frame = metrics(statistics, self.market.bars_per_year).set_axis(configurations.index)
-        return Backtest(frame, statistics, self.backend.name)
+        frames = []
+        for rows, part in self.stream(configurations):
+            values[:, :, rows] = part.values
+            frames.append(self._metrics(part).set_axis(rows))
+        frame = pd.concat(frames).sort_index().set_axis(configurations.index)
+        return Backtest(frame, BlockStatistics(self.blocks, values), self.backend.name)
+
+    def metrics(self, configurations: pd.DataFrame) -> pd.DataFrame:
+        """Only the metrics of every row: block statistics are dropped launch by launch, so memory stays flat in C."""
+        frames = [self._metrics(part).set_axis(rows) for rows, part in self.stream(configurations)]
+        return pd.concat(frames).sort_index().set_axis(configurations.index)
+
+    def stream(self, configurations: pd.DataFrame) -> Iterator[tuple[NDArray[np.int64], BlockStatistics]]:
+        """Row numbers and block statistics, launch by launch."""
+        for rows, launch in self._launches(encode(self.strategy, configurations)):
+            yield rows, BlockStatistics(self.blocks, self.backend.run(launch, self.blocks))
+
+    def _metrics(self, statistics: BlockStatistics) -> pd.DataFrame:
+        return metrics(statistics, self.market.bars_per_year)
 
     def paths(self, configurations: pd.DataFrame) -> Paths:
         """Run a few rows bar by bar on the NumPy backend, for figures."""
@@ -95,12 +108,11 @@ class Engine:
         peak = np.maximum.accumulate(equity, axis=0)
         return Paths(self.market.timestamps[1:], equity / previous - 1.0, equity, equity / peak - 1.0, values[1:])
 
-    def _launches(self, parameters: dict[str, FloatArray]) -> Iterator[tuple[Any, Launch]]:
+    def _launches(self, parameters: dict[str, FloatArray]) -> Iterator[tuple[NDArray[np.int64], Launch]]:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
-        off = self.off
-        program = Program(self.strategy, self.market.n_assets, off)
-        numbers = {n: v for n, v in parameters.items() if n not in off}
-        wrong = [n for n in off if np.isfinite(parameters[n]).any()]
+        program = Program(self.strategy, self.market.n_assets, self.off)
+        numbers = {n: v for n, v in parameters.items() if n not in self.off}
+        wrong = [n for n in self.off if np.isfinite(parameters[n]).any()]
         if wrong:
             raise ValueError(f"parameters {wrong} were declared off for this engine, but a configuration sets them")
         C = len(next(iter(parameters.values())))
@@ -108,7 +120,7 @@ class Engine:
         order = np.lexsort([numbers[k] for k in reversed(keys)]) if keys else np.arange(C)
         slice_bytes = 8 * self.market.n_bars * self.market.n_assets
         most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
-        most = max(1, OUTPUT_BYTES // (8 * len(SUMS) * len(self.blocks)))
+        most = max(1, self.backend.output_bytes // (8 * len(SUMS) * len(self.blocks)))
         table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
         first = 0
         while first < C:

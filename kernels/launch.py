@@ -51,6 +51,7 @@ class Backend(Protocol):
     """What runs a launch: `kernels.backends.numpy` is the meaning of the others."""
 
     name: str
+    output_bytes: int  # of block statistics that one launch may return
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
         """Block statistics (len(SUMS), B, C)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kernels.account import Costs
 from kernels.errors import InputError
 from kernels.market import FloatArray, Market
-from kernels.strategy import Plane, Strategy
+from kernels.strategy import Parameter, Plane, Strategy
 
 
 def market_planes(market: Market, costs: Costs) -> dict[str, FloatArray]:
@@ -120,33 +120,33 @@ def encode(strategy: Strategy, configurations: pd.DataFrame) -> dict[str, FloatA
         column = configurations.get(parameter.name)
         if column is None:
             column = pd.Series([parameter.default] * len(configurations), dtype=object)
-        values, rows = np.unique(_plain(column), return_inverse=True) if not parameter.choices else _codes(column)
-        codes = np.empty(len(values))
-        for i, value in enumerate(values):
-            item = None if isinstance(value, float) and np.isnan(value) else value
-            if not parameter.choices and item is not None:
-                item = float(item)
-            problem = parameter.problem(item)
-            if problem:
-                first = int(np.flatnonzero(rows == i)[0])
-                problems.append(f"configurations, row {first}: {problem}")
-            elif item is None:
-                codes[i] = np.inf
-            else:
-                codes[i] = parameter.choices.index(str(item)) if parameter.choices else float(item)
-        encoded[parameter.name] = codes[rows]
+        encoded[parameter.name], wrong = _choices(parameter, column) if parameter.choices else _numbers(parameter, column)
+        if len(wrong):
+            value = column.iloc[wrong[0]]
+            sentence = parameter.problem(None if pd.isna(value) else value)
+            more = f" (and {len(wrong) - 1} more rows)" if len(wrong) > 1 else ""
+            problems.append(f"configurations, row {wrong[0]}: {sentence}{more}")
     if problems:
         raise InputError(problems)
     return encoded
 
 
-def _plain(column: pd.Series) -> FloatArray:
-    try:
-        return pd.to_numeric(column.mask(column.isna(), np.nan)).to_numpy(dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"configurations, column {column.name!r}: numbers are needed ({error})") from None
+def _numbers(parameter: Parameter, column: pd.Series) -> tuple[FloatArray, NDArray[np.int64]]:
+    """The column with None as infinity, and the rows that the parameter refuses."""
+    assert parameter.low is not None
+    assert parameter.high is not None
+    numbers = pd.to_numeric(column.mask(column.isna(), np.nan), errors="coerce").to_numpy(dtype=np.float64)
+    missing = column.isna().to_numpy()
+    with np.errstate(invalid="ignore"):
+        allowed = (parameter.low <= numbers) & (numbers <= parameter.high)
+        if parameter.integer:
+            allowed &= numbers == np.floor(numbers)
+    if parameter.optional:
+        allowed |= missing
+    return np.where(missing, np.inf, numbers), np.flatnonzero(~allowed)
 
 
-def _codes(column: pd.Series) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    rows, values = pd.factorize(column.astype(object), use_na_sentinel=False)
-    return np.asarray(values, dtype=object), np.asarray(rows, dtype=np.int64)
+def _choices(parameter: Parameter, column: pd.Series) -> tuple[FloatArray, NDArray[np.int64]]:
+    """The position of each value among the choices, and the rows that hold none of them."""
+    codes = pd.Categorical(column, categories=list(parameter.choices)).codes.astype(np.float64)
+    return codes, np.flatnonzero(codes < 0)

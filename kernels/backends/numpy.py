@@ -20,6 +20,7 @@ class NumpyBackend:
     """Runs the bar step as it stands."""
 
     name = "numpy"
+    output_bytes = 64 * 2**20
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
         """Block statistics (len(SUMS), B, C)."""
