@@ -121,9 +121,7 @@ class Market:
             high=columns.get("high"),
             low=columns.get("low"),
             volume=columns.get("volume"),
-            bars_per_year=calendar_of(bars.timestamps).bars_per_year
-            if bars_per_year is None
-            else bars_per_year,
+            bars_per_year=calendar_of(bars.timestamps).bars_per_year if bars_per_year is None else bars_per_year,
         )
 
     @property
@@ -163,11 +161,12 @@ class Market:
 
 
 def _as_stamps(values: Any) -> DateArray:
-    """Timestamps of any kind pandas reads, as `datetime64[us]` in UTC."""
+    """Timestamps as `datetime64[us]` in UTC; those without a zone are UTC."""
+    array = np.asarray(values) if not hasattr(values, "dtype") else values
+    if pd.api.types.is_numeric_dtype(array.dtype):
+        raise InputError(f"market: timestamps must be dates, got numbers of type {array.dtype}")
     try:
-        index = pd.DatetimeIndex(
-            pd.to_datetime(np.asarray(values) if isinstance(values, list) else values, utc=True)
-        )
+        index = pd.DatetimeIndex(pd.to_datetime(array, utc=True, format="ISO8601"))
     except (ValueError, TypeError) as error:
         raise InputError(f"market: timestamps must be dates, {error}") from None
     return index.tz_localize(None).to_numpy().astype("datetime64[us]")

@@ -125,15 +125,11 @@ def _runs(flags: BoolArray, at_least: int = 1) -> list[tuple[int, int]]:
     return [(int(a), int(b - a)) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= at_least]
 
 
-def _stretches(
-    kind: Kind, ticker: str, what: str, runs: Sequence[tuple[int, int]], stamps: DateArray
-) -> Suspicion:
+def _stretches(kind: Kind, ticker: str, what: str, runs: Sequence[tuple[int, int]], stamps: DateArray) -> Suspicion:
     """One sentence on all runs (first bar, length) of a kind."""
     total = sum(length for _, length in runs)
     first, length = max(runs, key=lambda run: run[1])
-    longest = (
-        f"{when(stamps[first])} to {when(stamps[first + length - 1])}" if length > 1 else when(stamps[first])
-    )
+    longest = f"{when(stamps[first])} to {when(stamps[first + length - 1])}" if length > 1 else when(stamps[first])
     if len(runs) > 1:
         longest = f"{len(runs)} stretches, the longest of {count(length, 'bar')} {longest}"
     text = f"{ticker}: {what} in {count(total, 'bar')} ({longest})"

@@ -69,9 +69,7 @@ def read_table(
     asset, stamps = place[codes][wanted], stamps[wanted]
     absent = [ticker for a, ticker in enumerate(chosen) if not (asset == a).any()]
     if absent:
-        raise InputError(
-            f"{name}: no bars of {some(absent)} between start {start} and end {end}; leave them out"
-        )
+        raise InputError(f"{name}: no bars of {some(absent)} between start {start} and end {end}; leave them out")
     problems = order_problems(name, chosen, asset, stamps)
     if problems:
         raise InputError(problems)
@@ -129,9 +127,7 @@ def _parse_stamps(column: pd.Series[Any], where: str) -> tuple[DateArray, list[s
         stamps = pd.Series(pd.NaT, index=column.index).dt.tz_localize("UTC")
     else:
         text = column.astype("str")
-        zones = (
-            text.str.extract(zone)[0].fillna("Z").replace(["+00:00", "+0000", "+00"], "Z").drop_duplicates()
-        )
+        zones = text.str.extract(zone)[0].fillna("Z").replace(["+00:00", "+0000", "+00"], "Z").drop_duplicates()
         if len(zones) > 1:
             row = int(zones.index[1])
             problems.append(
@@ -143,7 +139,7 @@ def _parse_stamps(column: pd.Series[Any], where: str) -> tuple[DateArray, list[s
     if bad.any():
         row = int(bad.argmax())
         problems.append(
-            f"{where}: column 'timestamp' is {column.iloc[row]!r} in row {row + 1}"
+            f"{where}: column 'timestamp' is {_shown(column.iloc[row])} in row {row + 1}"
             f"{and_more(int(bad.sum()) - 1)}; a date such as 2020-01-31 or 2020-01-31T13:00:00Z is needed"
         )
     return stamps.dt.tz_localize(None).to_numpy().astype("datetime64[us]"), problems
@@ -164,7 +160,7 @@ def _parse_numbers(
     row = int(bad.argmax())
     moment = "an unknown time" if np.isnat(stamps[row]) else when(stamps[row])
     return np.full(len(values), np.nan), [
-        f"{where}: column '{column}' is {values.iloc[row]!r} in row {row + 1} ({symbols.iloc[row]}, {moment})"
+        f"{where}: column '{column}' is {_shown(values.iloc[row])} in row {row + 1} ({symbols.iloc[row]}, {moment})"
         f"{and_more(int(bad.sum()) - 1)}; numbers are needed there, not text"
     ]
 
@@ -199,10 +195,13 @@ def _ticker_problems(chosen: Sequence[str], known: Sequence[str], where: str) ->
             hint = f"did you mean {near[0]}? " if near else ""
             problems.append(f"{where}: no ticker {ticker}; {hint}It has {some(known)}")
         elif chosen.count(ticker) > 1:
-            problems.append(
-                f"{where}: ticker {ticker} is asked for {chosen.count(ticker)} times; name it once"
-            )
+            problems.append(f"{where}: ticker {ticker} is asked for {chosen.count(ticker)} times; name it once")
     return problems
+
+
+def _shown(value: object) -> str:
+    """A value as the file has it: text in quotes, numbers without their type."""
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def hold_flat_before_listing(columns: Columns, present: BoolArray) -> None:
