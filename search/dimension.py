@@ -24,6 +24,8 @@ from kernels.errors import InputError
 from kernels.market import FloatArray
 from kernels.strategy import ParameterValue
 
+DIGITS = 12  # decimals that a float64 near 1000 holds exactly enough to be rounded to
+
 IntArray = NDArray[np.int64]
 Values = NDArray[Any]
 """float64 (NaN: switched off) for a number, object (strings) for a choice."""
@@ -62,11 +64,12 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """`low`, `low + step`, ... : `count` numbers, free of binary rounding (0.3, not 0.30000000000000004)."""
+    """`low`, `low + step`, ... up to `bound`: `count` numbers, as decimals (0.3, not 0.30000000000000004)."""
 
     low: float
     step: float
     count: int
+    bound: float
     integer: bool = False
 
     @classmethod
@@ -77,16 +80,13 @@ class Steps:
         [0.1, 0.2, 0.3, 0.4, 0.5]
         """
         # a billionth of a step: (0.3 - 0.1) / 0.1 is 1.9999999999999998 and must count as two steps
-        return cls(low, step, int(np.floor((high - low) / step + 1e-9)) + 1, integer)
-
-    @property
-    def high(self) -> float:
-        """The last value."""
-        return float(self.pick(np.array([self.count - 1]))[0])
+        return cls(low, step, int(np.floor((high - low) / step + 1e-9)) + 1, high, integer)
 
     def pick(self, index: IntArray) -> Values:
         """The values at `index` (n,)."""
-        return np.round(self.low + self.step * index, max(_decimals(self.low), _decimals(self.step)))
+        values = self.low + self.step * index
+        digits = max(_decimals(self.low), _decimals(self.step))
+        return np.minimum(np.round(values, digits) if digits <= DIGITS else values, self.bound)
 
     def from_unit(self, u: FloatArray) -> Values:
         """One value per u in [0, 1), all equally likely."""
@@ -94,9 +94,10 @@ class Steps:
 
     def distribution(self) -> BaseDistribution:
         """The same for Optuna."""
+        last = float(Decimal(repr(self.low)) + (self.count - 1) * Decimal(repr(self.step)))
         if self.integer:
-            return IntDistribution(int(self.low), int(self.high), step=int(self.step))
-        return FloatDistribution(self.low, self.high, step=self.step)
+            return IntDistribution(int(self.low), int(last), step=int(self.step))
+        return FloatDistribution(self.low, last, step=self.step)
 
     def snap(self, value: Any) -> ParameterValue:
         """The step nearest to `value`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from kernels.strategy import Parameter, ParameterValue, Strategy
 from search.dimension import Choices, Dimension, Interval, Steps
+from search.hint import hint
 
 # a name made of one of these words, where the strategy has no such parameter, means a cost of trading
 COST_WORDS = frozenset(
@@ -67,10 +67,7 @@ def dimension_of(strategy: Strategy, name: str, wanted: Any) -> tuple[Dimension 
     else:
         dimension, problems = (
             None,
-            [
-                f"a list of choices or {{low, high}} is needed, got {wanted!r}; "
-                "one value belongs under strategy.fixed"
-            ],
+            [f"a list of choices or {{low, high}} is needed, got {wanted!r}; one value belongs under strategy.fixed"],
         )
     return dimension, [f"{where}: {problem}" for problem in problems]
 
@@ -81,9 +78,7 @@ def _parameter(strategy: Strategy, name: object) -> Parameter | None:
 
 def _unknown(strategy: Strategy, name: object) -> str:
     names = [p.name for p in strategy.parameters]
-    near = get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"its parameters are {', '.join(names)}"
-    return f"{strategy.name} has no such parameter; {hint}"
+    return f"{strategy.name} has no such parameter; {hint(name, names, 'parameters')}"
 
 
 def _value(parameter: Parameter, value: Any) -> tuple[ParameterValue, str | None]:
@@ -117,13 +112,7 @@ def _choices(parameter: Parameter, wanted: Sequence[Any]) -> tuple[Choices | Non
 def _range(parameter: Parameter, wanted: Mapping[str, Any]) -> tuple[Dimension | None, list[str]]:
     if parameter.choices:
         return None, [f"a range needs a number; list choices of {', '.join(parameter.choices)}"]
-    problems: list[str] = []
-    for key in wanted:
-        if key not in RANGE_KEYS:
-            near = get_close_matches(str(key), RANGE_KEYS, n=1)
-            problems.append(
-                f"unknown key {key}; " + (f"did you mean {near[0]}?" if near else "low, high, step, log")
-            )
+    problems = [f"unknown key {key}; {hint(key, RANGE_KEYS, 'keys')}" for key in wanted if key not in RANGE_KEYS]
     log = wanted.get("log")
     if log not in (None, True, False):
         problems.append(f"log is true or false, got {log!r}")

@@ -19,18 +19,14 @@ class Parts:
     of trials `first` .. `first + n - 1`.
     """
 
-    def __init__(
-        self, folder: Path, points: Callable[[int, int], pd.DataFrame], *, trials: int, batch: int
-    ) -> None:
+    def __init__(self, folder: Path, points: Callable[[int, int], pd.DataFrame], *, trials: int, batch: int) -> None:
         self._folder = folder
         self._points = points
         self._trials = trials
         self._batch = batch
         folder.mkdir(parents=True, exist_ok=True)
         # {first trial: rows}
-        self._rows = {
-            int(path.stem.removeprefix("part-")): _rows(path) for path in folder.glob("part-*.parquet")
-        }
+        self._rows = {int(path.stem.removeprefix("part-")): _rows(path) for path in folder.glob("part-*.parquet")}
 
     @property
     def done(self) -> int:
@@ -77,6 +73,4 @@ def _rows(path: Path) -> int:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path} is damaged ({error}); remove it and resume the study, which evaluates it again"
-    )
+    return InputError(f"{path} is damaged ({error}); remove it and resume the study, which evaluates it again")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from kernels.errors import InputError
+from search.hint import hint
 from search.space import Space
 
 POINTS: Mapping[str, Callable[[Space, int, int, int], pd.DataFrame]] = {
@@ -50,12 +50,10 @@ class SeededByTrial(BaseSampler):
     """A learning sampler whose proposals depend on the seed, the trial number and the stored trials alone.
 
     It draws from a fresh sampler for each trial and from a fresh generator for each parameter, so that a
-    study that was stopped anywhere proposes on what it would have proposed.
+    study that was stopped anywhere goes on to propose what it would have proposed.
     """
 
-    def __init__(
-        self, learner: Learner, space: Mapping[str, BaseDistribution], *, seed: int, batch: int
-    ) -> None:
+    def __init__(self, learner: Learner, space: Mapping[str, BaseDistribution], *, seed: int, batch: int) -> None:
         self._learner = learner
         self._space = {name: d for name, d in space.items() if not d.single()}
         self._seed = seed
@@ -75,6 +73,9 @@ class SeededByTrial(BaseSampler):
     ) -> dict[str, Any]:
         """What the learning sampler proposes; nothing while it has too few trials to learn from."""
         sampler = self._learner.make(_seed(self._seed, trial.number, 0), self._batch)
+        if isinstance(sampler, NSGAIISampler):
+            # it orders parents it has just selected otherwise than those it reads back; let it always read them
+            sampler.get_parent_population(study, sampler.get_trial_generation(study, trial))
         return dict(sampler.sample_relative(study, trial, search_space))
 
     def sample_independent(
@@ -98,9 +99,7 @@ def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: i
     """
     problems: list[str] = []
     if sampler not in SAMPLERS:
-        near = get_close_matches(str(sampler), SAMPLERS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        problems.append(f"search.sampler: {sampler!r} is unknown; {hint}samplers are {', '.join(SAMPLERS)}")
+        problems.append(f"search.sampler: {sampler!r} is unknown; {hint(sampler, SAMPLERS, 'samplers')}")
     if batch < 1:
         problems.append(f"search.batch: at least 1 is needed, got {batch}")
     if seed < 0:
@@ -110,9 +109,7 @@ def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: i
     elif trials is None and sampler != "grid":
         problems.append("search.trials: is needed; only a grid knows its own number of trials")
     if sampler != "grid" and not space.searched:
-        problems.append(
-            f"strategy.search: {sampler} has nothing to search; name a parameter or use sampler: grid"
-        )
+        problems.append(f"strategy.search: {sampler} has nothing to search; name a parameter or use sampler: grid")
     if sampler in LEARNERS:
         problems += _unfit(sampler, space, batch)
     count = trials or 0

@@ -61,9 +61,7 @@ class Space:
             dimension, found = dimension_of(strategy, name, wanted)
             problems += found
             if name in fixed:
-                problems.append(
-                    f"strategy.search.{name}: is fixed as well; remove it from fixed or from search"
-                )
+                problems.append(f"strategy.search.{name}: is fixed as well; remove it from fixed or from search")
             if dimension is not None:
                 dimensions[name] = dimension
         if problems:
@@ -100,8 +98,7 @@ class Space:
             "strategy": self.strategy.name,
             "constants": dict(sorted(self.constants.items())),
             "search": [
-                [name, type(dimension).__name__, asdict(dimension)]
-                for name, dimension in self.dimensions.items()
+                [name, type(dimension).__name__, asdict(dimension)] for name, dimension in self.dimensions.items()
             ],
         }
 
@@ -146,7 +143,8 @@ class Space:
         if d == 0:
             return self.from_unit(np.empty((n, 0)))
         sequence = qmc.Sobol(d, scramble=True, rng=seed)
-        sequence.fast_forward(start)
+        if start > 0:  # SciPy cannot go forward by nothing
+            sequence.fast_forward(start)
         with warnings.catch_warnings():
             # a batch is a piece of one sequence; that its length is no power of two is no fault of the whole
             warnings.filterwarnings("ignore", message="The balance properties", category=UserWarning)
@@ -173,8 +171,7 @@ class Space:
     def table(self, rows: Sequence[Mapping[str, ParameterValue]]) -> pd.DataFrame:
         """A table of full configurations."""
         columns = {
-            p.name: _column(p, np.array([row[p.name] for row in rows], dtype=object))
-            for p in self.strategy.parameters
+            p.name: _column(p, np.array([row[p.name] for row in rows], dtype=object)) for p in self.strategy.parameters
         }
         return pd.DataFrame(columns, index=pd.RangeIndex(len(rows)))
 
@@ -197,17 +194,13 @@ class Space:
             rows.append({**defaults, **self.constants, **values})
         if problems:
             raise InputError(problems)
-        return self.table(rows).set_axis(
-            pd.Index(list(compare or {}), dtype="str", name="label"), axis="index"
-        )
+        return self.table(rows).set_axis(pd.Index(list(compare or {}), dtype="str", name="label"), axis="index")
 
     def _table(self, columns: Mapping[str, Values], n: int) -> pd.DataFrame:
         """A table of n configurations from the columns of the searched parameters."""
         return pd.DataFrame(
             {
-                p.name: _column(p, columns[p.name])
-                if p.name in columns
-                else _constant(p, self.constants[p.name], n)
+                p.name: _column(p, columns[p.name]) if p.name in columns else _constant(p, self.constants[p.name], n)
                 for p in self.strategy.parameters
             },
             index=pd.RangeIndex(n),

@@ -103,15 +103,11 @@ class Study:
             elif not found:
                 _write(folder / RECORD, record)
         except OSError as error:
-            raise InputError(
-                f"{folder}: the study cannot be kept there ({error}); name another folder"
-            ) from error
+            raise InputError(f"{folder}: the study cannot be kept there ({error}); name another folder") from error
         ledger: Ledger
         if learns:
             journal = folder / "optuna.journal"
-            ledger = Trials(
-                journal, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed
-            )
+            ledger = Trials(journal, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
         else:
             points = samplers.POINTS[sampler]
             ledger = Parts(
@@ -188,9 +184,7 @@ class Study:
         """
         if isinstance(self._ledger, Trials):
             return self._ledger.study
-        return frozen_study(
-            self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed
-        )
+        return frozen_study(self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed)
 
 
 def _same(folder: Path, record: dict[str, Any]) -> None:
@@ -198,9 +192,7 @@ def _same(folder: Path, record: dict[str, Any]) -> None:
     try:
         kept = json.loads((folder / RECORD).read_text())
     except ValueError as error:
-        raise InputError(
-            f"{folder / RECORD} is damaged ({error}); remove the folder and run again"
-        ) from error
+        raise InputError(f"{folder / RECORD} is damaged ({error}); remove the folder and run again") from error
     problems = [
         f"{folder} holds a study with another {key}: {_spelled(kept.get(key))} there, {_spelled(value)} now; "
         "set it back, or use another name"

@@ -24,7 +24,6 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ import pandas as pd
 
 from kernels.errors import InputError
 from kernels.market import FloatArray
+from search.hint import hint
 
 SCORE_VERSION = 1  # raise it with any change of the formula: scores of two versions must not be compared
 SURPLUS_SHARE = 0.2  # b
@@ -64,9 +64,7 @@ class Targets:
     targets: tuple[Target, ...]
 
     @classmethod
-    def of(
-        cls, wanted: Mapping[str, Mapping[str, Any] | None] | None = None, *, metrics: Collection[str]
-    ) -> Targets:
+    def of(cls, wanted: Mapping[str, Mapping[str, Any] | None] | None = None, *, metrics: Collection[str]) -> Targets:
         """The targets of a study file, the defaults where it gives none; InputError with every mistake.
 
         A default target's metric keeps what the study leaves out; any other needs `at_least` or `at_most`
@@ -77,7 +75,7 @@ class Targets:
             wanted = {target.metric: None for target in DEFAULTS}
         problems: list[str] = []
         found: list[Target] = []
-        unweighted = all((given or {}).get("weight") is None for given in wanted.values())
+        unweighted = all(not isinstance(given, Mapping) or given.get("weight") is None for given in wanted.values())
         equal = unweighted and not set(wanted) <= {target.metric for target in DEFAULTS}
         for metric, given in wanted.items():
             target, wrong = _target(metric, given, metrics, equal=equal)
@@ -148,7 +146,7 @@ class Targets:
             table[f"margin_{metric}"] = margins[:, i]
         return table
 
-    def constraints(self, row: Mapping[str, Any]) -> dict[str, float]:
+    def constraints(self, row: Mapping[Any, Any]) -> dict[str, float]:
         """What Optuna is told of a scored row besides its score: a constraint per target, met at <= 0."""
         margins = {metric: float(row[f"margin_{metric}"]) for metric in self.metrics}
         return {metric: math.inf if math.isnan(margin) else -margin for metric, margin in margins.items()}
@@ -186,14 +184,12 @@ def _target(
 ) -> tuple[Target | None, list[str]]:
     """One target, or the sentences that refuse it (each begins with the rest of its key)."""
     if metric not in metrics:
-        near = get_close_matches(str(metric), list(metrics), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return None, [f": target on unknown metric '{metric}'; {hint}metrics are {', '.join(metrics)}"]
+        return None, [f": target on unknown metric '{metric}'; {hint(metric, metrics, 'metrics')}"]
     default = next((target for target in DEFAULTS if target.metric == metric), None)
+    if given is not None and not isinstance(given, Mapping):
+        return None, [f": {{at_least or at_most, reservation, weight}} is needed, got {given!r}"]
     given = {key: value for key, value in (given or {}).items() if value is not None}
-    problems = [
-        f".{key}: unknown key; keys are {', '.join(TARGET_KEYS)}" for key in given if key not in TARGET_KEYS
-    ]
+    problems = [f".{key}: unknown key; {hint(key, TARGET_KEYS, 'keys')}" for key in given if key not in TARGET_KEYS]
     problems += [
         f".{key}: a finite number is needed, got {value!r}"
         for key, value in given.items()
@@ -203,9 +199,7 @@ def _target(
     if problems:
         return None, problems
     if "at_least" in given and "at_most" in given:
-        problems.append(
-            f": at_least or at_most, not both, got {given['at_least']:g} and {given['at_most']:g}"
-        )
+        problems.append(f": at_least or at_most, not both, got {given['at_least']:g} and {given['at_most']:g}")
     elif "at_least" in given or "at_most" in given:
         direction, value = (1, given["at_least"]) if "at_least" in given else (-1, given["at_most"])
     elif default is not None:

@@ -106,9 +106,7 @@ class Trials:
         return self._space.row(params)
 
     def _trial(self, number: int) -> optuna.Trial:
-        return optuna.Trial(
-            self.study, self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
-        )
+        return optuna.Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(self._id, number))
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

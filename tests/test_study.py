@@ -1,0 +1,346 @@
+"""A study gives the same trials however it is cut up, interrupted and resumed, and learners find the optimum."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kernels.errors import InputError
+from kernels.strategy import Parameter, Strategy
+from search import frozen
+from search.samplers import LEARNERS, POINTS, SAMPLERS
+from search.space import Space
+from search.study import Study
+from search.targets import Targets
+
+HEDGE = Strategy(
+    name="hedge",
+    summary="a hedge",
+    source="none",
+    parameters=(
+        Parameter("x", 0.5, 0.0, 1.0),
+        Parameter("y", 0.5, 0.0, 1.0),
+        Parameter("bars", 30, 6, 365, unit="bars", integer=True),
+        Parameter("mode", "flat", choices=("flat", "hedge")),
+        Parameter("stop", 0.1, 0.02, 0.5, optional=True),
+    ),
+    planes=(),
+    state=None,
+    step=lambda bar, state, p: state,
+    warm_up=lambda p: 0,
+)
+# every range has steps, so that a grid can be made of it too: 6 * 11 * 4 points
+NUMBERS = Space.of(
+    HEDGE,
+    search={
+        "x": {"low": 0, "high": 1, "step": 0.2},
+        "y": {"low": 0, "high": 1, "step": 0.1},
+        "bars": {"low": 10, "high": 40, "step": 10},
+    },
+)
+MIXED = Space.of(
+    HEDGE,
+    search={
+        "x": {"low": 0, "high": 1},
+        "bars": {"low": 10, "high": 300, "log": True},
+        "mode": ["flat", "hedge"],
+        "stop": [None, 0.1, 0.2],
+    },
+)
+TARGETS = Targets.of(
+    {"sharpe": {"at_least": 1.0, "reservation": 0.0}, "cagr": {"at_least": 0.3, "reservation": 0.0}},
+    metrics=["sharpe", "cagr"],
+)
+
+
+def planted(configurations: pd.DataFrame) -> pd.DataFrame:
+    """Metrics with their optimum at x = 0.3, y = 0.7; one corner has no equity left, and an infinite ratio."""
+    x, y = configurations["x"], configurations["y"]
+    distance = (x - 0.3) ** 2 + (y - 0.7) ** 2 + (configurations["bars"] / 1000 - 0.03) ** 2
+    return pd.DataFrame(
+        {
+            "sharpe": 1.5 - 6 * distance,
+            "cagr": 0.4 - distance,
+            "profit_factor": np.where(x > 0.8, np.inf, 1.5),
+            "status": np.where((x > 0.9) & (y > 0.9), "invalid", "ok"),
+        }
+    )
+
+
+def space_for(sampler: str) -> Space:
+    return MIXED if sampler in ("tpe", "nsga2", "random", "sobol") else NUMBERS
+
+
+def opened(folder: Path, sampler: str, **changed: Any) -> Study:
+    settings: dict[str, Any] = {"sampler": sampler, "trials": 30, "batch": 8, "seed": 7} | changed
+    space = settings.pop("space", space_for(sampler))
+    if sampler == "grid":
+        settings["trials"] = None
+    return Study.open(folder, "demo", space, settings.pop("targets", TARGETS), **settings)
+
+
+def run(study: Study, batches: int | None = None) -> pd.DataFrame:
+    while batches is None or batches > 0:
+        batch = study.ask()
+        if batch is None:
+            break
+        study.tell(batch, planted(batch.configurations))
+        batches = None if batches is None else batches - 1
+    return study.results()
+
+
+def same(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(a, b, check_exact=True)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_study_tries_every_trial_once_in_order(tmp_path: Path, sampler: str) -> None:
+    study = opened(tmp_path / "demo", sampler)
+    results = run(study)
+    assert results["trial"].tolist() == list(range(study.trials)) == list(range(study.done))
+    assert study.ask() is None
+    names = [p.name for p in HEDGE.parameters]
+    assert list(results.columns) == [
+        "trial",
+        *names,
+        *["sharpe", "cagr", "profit_factor", "score", "targets_met", "status", "margin_sharpe", "margin_cagr"],
+    ]
+    assert results[names].dtypes.to_dict() == study.space.random(1, 0).dtypes.to_dict()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_seed_makes_the_study(tmp_path: Path, sampler: str) -> None:
+    first = run(opened(tmp_path / "a", sampler))
+    same(first, run(opened(tmp_path / "b", sampler)))
+    if sampler != "grid":
+        assert not first.equals(run(opened(tmp_path / "c", sampler, seed=8)))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_interrupted_between_batches_and_resumed_is_uninterrupted(tmp_path: Path, sampler: str, batches: int) -> None:
+    whole = run(opened(tmp_path / "whole", sampler))
+    run(opened(tmp_path / "cut", sampler), batches)
+    resumed = opened(tmp_path / "cut", sampler, resume=True)
+    assert resumed.done == 8 * batches
+    same(run(resumed), whole)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_batch_asked_and_never_told_is_asked_again(tmp_path: Path, sampler: str) -> None:
+    study = opened(tmp_path / "demo", sampler)
+    run(study, 1)
+    lost, again = study.ask(), study.ask()
+    found = opened(tmp_path / "demo", sampler, resume=True).ask()
+    assert lost is not None
+    for other in (again, found):
+        assert other is not None
+        assert (other.number, other.first) == (lost.number, lost.first) == (1, 8)
+        same(other.configurations, lost.configurations)
+
+
+@pytest.mark.parametrize("sampler", LEARNERS)
+def test_a_learning_study_killed_at_any_write_resumes_as_if_it_had_not_been(tmp_path: Path, sampler: str) -> None:
+    whole = run(opened(tmp_path / "whole", sampler, trials=20))
+    journal = (tmp_path / "whole" / "optuna.journal").read_bytes()
+    rng = np.random.default_rng(3)
+    for i, cut in enumerate(rng.integers(0, len(journal), 8)):
+        folder = tmp_path / str(i)
+        shutil.copytree(tmp_path / "whole", folder)
+        (folder / "optuna.journal").write_bytes(journal[:cut])  # most cuts fall inside a line
+        (folder / "optuna.journal.lock").symlink_to("optuna.journal")  # as a kill while writing leaves it
+        same(run(opened(folder, sampler, trials=20, resume=True)), whole)
+
+
+@pytest.mark.parametrize("sampler", POINTS)
+def test_a_study_of_known_points_does_not_depend_on_its_batches(tmp_path: Path, sampler: str) -> None:
+    whole = run(opened(tmp_path / "whole", sampler))
+    run(opened(tmp_path / "cut", sampler, batch=7), 2)
+    same(run(opened(tmp_path / "cut", sampler, batch=5, resume=True)), whole)
+
+
+@pytest.mark.parametrize("sampler", POINTS)
+def test_a_lost_part_is_evaluated_again(tmp_path: Path, sampler: str) -> None:
+    study = opened(tmp_path / "demo", sampler)
+    whole = run(study)
+    parts = sorted((tmp_path / "demo" / "configs").glob("part-*.parquet"))
+    parts[1].rename(parts[1].with_suffix(".partial"))  # as a kill before the rename leaves it
+    resumed = opened(tmp_path / "demo", sampler, resume=True)
+    assert resumed.done == study.trials - 8
+    same(run(resumed), whole)
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    run(opened(tmp_path / "demo", "sobol"))
+    part = sorted((tmp_path / "demo" / "configs").glob("part-*.parquet"))[0]
+    healthy = bytearray(part.read_bytes())
+    healthy[60] ^= 1  # a bit of the first page
+    part.write_bytes(healthy)
+    with pytest.raises(InputError, match=r"part-000000000.parquet is damaged .*; remove it and resume"):
+        opened(tmp_path / "demo", "sobol", resume=True).results()
+    part.write_bytes(healthy[:100])
+    with pytest.raises(InputError, match=r"part-000000000.parquet is damaged .*; remove it and resume"):
+        opened(tmp_path / "demo", "sobol", resume=True)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_resumed_study_may_be_given_more_trials(tmp_path: Path, sampler: str) -> None:
+    short = run(opened(tmp_path / "demo", sampler, trials=16))
+    longer = run(opened(tmp_path / "demo", sampler, trials=24, resume=True))
+    assert len(longer) == 24
+    same(longer.head(16), short)
+
+
+@pytest.mark.parametrize("sampler", LEARNERS)
+def test_learning_finds_a_planted_optimum_better_than_chance(tmp_path: Path, sampler: str) -> None:
+    space = Space.of(HEDGE, search={name: {"low": 0, "high": 1} for name in ("x", "y")})
+
+    def best(name: str, seed: int) -> float:
+        study = opened(tmp_path / f"{name}{seed}", name, space=space, trials=64, seed=seed)
+        run(study)
+        return float(study.best(1)["sharpe"].item())
+
+    seeds = range(3)
+    assert np.mean([best(sampler, seed) for seed in seeds]) > np.mean([best("random", seed) for seed in seeds])
+
+
+@pytest.mark.parametrize("sampler", ["random", "nsga2"])
+def test_the_best_are_the_highest_scores_and_the_earlier_among_equals(tmp_path: Path, sampler: str) -> None:
+    study = opened(tmp_path / "demo", sampler)
+    assert len(study.best(3)) == 0
+    results = run(study)
+    order = results.sort_values("score", ascending=False, kind="stable")
+    same(study.best(5), order.head(5).reset_index(drop=True))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_optuna_sees_scores_parameters_and_constraints(tmp_path: Path, sampler: str) -> None:
+    study = opened(tmp_path / "demo", sampler)
+    results = run(study)
+    seen = study.optuna_study.trials
+    assert [trial.value for trial in seen] == results["score"].tolist()
+    same(
+        study.space.table([study.space.row(trial.params) for trial in seen]),
+        results[list(study.space.constants) + list(study.space.searched)][[p.name for p in HEDGE.parameters]],
+    )
+    met = [sum(violation <= 0 for violation in trial.constraints.values()) for trial in seen]
+    ok = results["status"] == "ok"
+    assert results["targets_met"][ok].tolist() == [n for n, fine in zip(met, ok, strict=True) if fine]
+
+
+def test_optuna_is_given_a_sample_of_a_large_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen, "LARGEST", 50)
+    study = opened(tmp_path / "demo", "grid")
+    results = run(study)
+    seen = study.optuna_study.trials
+    assert len(seen) == 50 < len(results)
+    scores = results.set_index("trial")["score"]
+    assert all(scores[trial.user_attrs["trial"]] == trial.value for trial in seen)
+    for name in study.space.searched:
+        assert {trial.params[name] for trial in seen} == set(results[name])
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "tpe"])
+def test_an_existing_study_is_not_written_over(tmp_path: Path, sampler: str) -> None:
+    run(opened(tmp_path / "demo", sampler), 2)
+    with pytest.raises(InputError) as refused:
+        opened(tmp_path / "demo", sampler)
+    said = str(refused.value)
+    assert "already holds a study (16 of 30 trials done, last written 20" in said
+    assert "continue it with --resume, use another name, or remove the folder" in said
+    assert opened(tmp_path / "demo", sampler, resume=True).done == 16
+
+
+def test_another_study_is_not_resumed(tmp_path: Path) -> None:
+    run(opened(tmp_path / "demo", "tpe"), 1)
+    other = Targets.of({"sharpe": {"at_least": 2.0}}, metrics=["sharpe"])
+    with pytest.raises(InputError) as refused:
+        opened(tmp_path / "demo", "tpe", resume=True, seed=8, batch=4, targets=other)
+    keys = [problem.split(" with another ")[1].split(":")[0] for problem in refused.value.problems]
+    assert keys == ["seed", "batch", "targets"]
+    with pytest.raises(InputError, match="with another space"):
+        opened(tmp_path / "demo", "tpe", resume=True, space=NUMBERS)
+
+
+def test_a_damaged_record_of_the_study_is_named(tmp_path: Path) -> None:
+    opened(tmp_path / "demo", "tpe")
+    (tmp_path / "demo" / "search.json").write_text("{")
+    with pytest.raises(InputError, match=r"search.json is damaged"):
+        opened(tmp_path / "demo", "tpe", resume=True)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"the study cannot be kept there .* name another folder"):
+        opened(tmp_path / "file" / "demo", "tpe")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "changed", "sentence"),
+    [
+        ("tpee", {}, "search.sampler: 'tpee' is unknown; did you mean tpe? samplers are grid, random, sobol, tpe"),
+        ("tpe", {"trials": None}, "search.trials: is needed; only a grid knows its own number of trials"),
+        ("tpe", {"trials": 0}, "search.trials: at least 1 is needed, got 0"),
+        ("tpe", {"batch": 0}, "search.batch: at least 1 is needed, got 0"),
+        ("tpe", {"seed": -1}, "search.seed: seed >= 0 must hold, got -1"),
+        ("tpe", {"space": Space.of(HEDGE)}, "tpe has nothing to search"),
+        ("nsga2", {"batch": 1}, "nsga2 needs at least 2, since its batch is its population, got 1"),
+        ("cmaes", {"batch": 3}, "cmaes needs at least 4, since its batch is its population, got 3"),
+        ("cmaes", {"space": MIXED}, "strategy.search.mode: cmaes moves numbers along ranges"),
+        ("cmaes", {"space": Space.of(HEDGE, search={"x": {"low": 0, "high": 1}})}, "cmaes needs two ranges, got 1"),
+    ],
+)
+def test_wrong_search_settings_are_refused_before_anything_is_written(
+    tmp_path: Path, sampler: str, changed: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        opened(tmp_path / "demo", sampler, **changed)
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_grid_is_not_cut_off_by_trials(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the grid has 264 points, got trials=100; leave trials out"):
+        Study.open(tmp_path / "a", "a", NUMBERS, TARGETS, sampler="grid", trials=100, batch=8, seed=1)
+    study = Study.open(tmp_path / "b", "b", NUMBERS, TARGETS, sampler="grid", trials=1000, batch=8, seed=1)
+    assert study.trials == 264
+    with pytest.raises(InputError, match=r"strategy.search.x: a grid needs steps"):
+        Study.open(tmp_path / "c", "c", MIXED, TARGETS, sampler="grid", trials=None, batch=8, seed=1)
+
+
+def test_a_parameter_named_as_a_metric_is_refused(tmp_path: Path) -> None:
+    study = opened(tmp_path / "demo", "random")
+    batch = study.ask()
+    assert batch is not None
+    with pytest.raises(InputError, match="parameter 'x' has the name of a metric; rename it"):
+        study.tell(batch, planted(batch.configurations).assign(x=1.0))
+    with pytest.raises(ValueError, match="8 rows of metrics are needed, got 7"):
+        study.tell(batch, planted(batch.configurations).head(7))
+
+
+def test_two_drivers_do_not_share_a_study(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    opened(folder, "random")
+    ours = json.dumps(str(folder))
+    script = f"""
+from pathlib import Path
+from kernels.errors import InputError
+from search.lock import hold
+try:
+    hold(Path({ours}))
+except InputError as error:
+    print(error)
+"""
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "is in use by another run of this study" in other.stdout
