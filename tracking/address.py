@@ -92,9 +92,7 @@ def _refusal(uri: str, sentence: str) -> TrackingError:
 def _check_sqlite(uri: str) -> None:
     path = sqlite_path(uri)
     if path is None or path.name == ":memory:":
-        raise _refusal(
-            uri, "a database in memory is lost when the study ends; name a file, sqlite:///mlflow.db"
-        )
+        raise _refusal(uri, "a database in memory is lost when the study ends; name a file, sqlite:///mlflow.db")
     if "?" in uri:
         raise _refusal(uri, "options after '?' are not supported; name the file alone")
     if not path.parent.is_dir():
@@ -106,9 +104,7 @@ def _check_sqlite(uri: str) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise _refusal(
-            uri, f"cannot write in {path.parent} ({error.strerror}); choose another folder"
-        ) from None
+        raise _refusal(uri, f"cannot write in {path.parent} ({error.strerror}); choose another folder") from None
     if path.exists() and path.stat().st_size:
         _check_sqlite_file(uri, path)
 

@@ -51,9 +51,7 @@ class Projection:
 def open_projection(uri: str, experiment: str, study: StudyRecord) -> Projection:
     """The study's parent run, created or continued; raises `TrackingError` where the store cannot be used."""
     if not re.fullmatch(r"[\w.-]+", study.study_id):
-        raise TrackingError(
-            f"study id {study.study_id!r}: only letters, digits, '.', '_' and '-' are allowed"
-        )
+        raise TrackingError(f"study id {study.study_id!r}: only letters, digits, '.', '_' and '-' are allowed")
     check_tracking_uri(uri)
     path = sqlite_path(uri)
     if path is not None:
@@ -74,9 +72,7 @@ def plainly(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(
-            f"tracking address '{shown(uri)}': MLflow refused ({first_line(error)})"
-        ) from error
+        raise TrackingError(f"tracking address '{shown(uri)}': MLflow refused ({first_line(error)})") from error
 
 
 def first_line(error: Exception) -> str:

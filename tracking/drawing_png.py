@@ -1,0 +1,166 @@
+"""Draws a figure as a PNG with matplotlib, through its object API: no window system, no global state, no browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure as Sheet
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
+
+from tracking.palette import EMPTY, FAINT, GRID, INK, MARK, PAPER, scale, text_on
+from tracking.panels import Axis, Band, Chart, Figure, Heatmap, Line, Points
+
+DOTS_PER_INCH = 150
+WIDTH = 12.8  # inches: 1920 dots, sharp on a page 1280 wide
+ROW_HEIGHT = {1: 6.2, 2: 3.9}  # inches per row of panels
+LOW_ROW = 3.3
+
+
+def png(figure: Figure, path: Path) -> None:
+    """Write the figure to `path`, 1920 dots wide."""
+    rows = max(figure.rows, 1)
+    sheet = Sheet(
+        figsize=(WIDTH, 0.9 + rows * ROW_HEIGHT.get(rows, LOW_ROW)),
+        dpi=DOTS_PER_INCH,
+        layout="constrained",
+        facecolor=PAPER,
+    )
+    FigureCanvasAgg(sheet)
+    sheet.suptitle(figure.title, x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
+    if figure.note:
+        sheet.supxlabel(figure.note, x=0.012, ha="left", fontsize=9.5, color=FAINT)
+    if figure.panels:
+        _draw_panels(sheet, figure)
+    sheet.savefig(path, metadata={"Software": "hedgegrid"})
+
+
+def _draw_panels(sheet: Sheet, figure: Figure) -> None:
+    heights = [1.0] * figure.rows
+    for number, panel in enumerate(figure.panels):
+        if isinstance(panel, Chart):
+            heights[number // figure.columns] = panel.height
+    grid = sheet.subplots(
+        figure.rows,
+        figure.columns,
+        squeeze=False,
+        sharex=figure.share == "x",
+        sharey=figure.share == "y",
+        height_ratios=heights,
+    )
+    for axes, panel in zip(grid.flat, figure.panels, strict=False):
+        axes.set_title(panel.title, loc="left", fontsize=11.5, color=INK)
+        axes.tick_params(labelsize=9.5, colors=FAINT, length=0)
+        axes.spines[:].set_visible(False)
+        if isinstance(panel, Heatmap):
+            _draw_heatmap(axes, panel)
+        else:
+            _draw_chart(axes, panel)
+    for axes in list(grid.flat)[len(figure.panels) :]:
+        axes.set_visible(False)
+    if isinstance(figure.panels[-1], Heatmap):
+        _draw_scale(sheet, figure.panels[-1], list(grid.flat))
+    for axes in sheet.axes:
+        axes.xaxis.label.set(color=INK, fontsize=11)
+        axes.yaxis.label.set(color=INK, fontsize=11)
+    if figure.share == "x":
+        for axes in grid[:-1].flat:
+            axes.set_xlabel("")
+    if figure.share == "y":
+        for axes in grid[:, 1:].flat:
+            axes.set_ylabel("")
+
+
+def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
+    rows, columns = panel.values.shape
+    axes.set_facecolor(EMPTY)
+    axes.imshow(panel.values, cmap=_colours(panel), norm=_range(panel), origin="lower", aspect="auto")
+    # White seams between the cells.
+    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=PAPER, linewidth=1.5)
+    axes.tick_params(which="minor", length=0)
+    _label_categories(axes.xaxis, panel.x)
+    _label_categories(axes.yaxis, panel.y)
+    if panel.readable:
+        for (row, column), value in np.ndenumerate(panel.values):
+            if np.isfinite(value):
+                colour = text_on(panel.depth(value))
+                axes.text(column, row, panel.quantity.text(value), ha="center", va="center", fontsize=8.5, color=colour)
+    if panel.mark:
+        row, column = panel.mark
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=MARK, linewidth=2.6, zorder=5))
+
+
+def _draw_scale(sheet: Sheet, panel: Heatmap, axes: list[Any]) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    bar = sheet.colorbar(ScalarMappable(_range(panel), _colours(panel)), ax=axes, pad=0.015, aspect=32)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=9.5, colors=FAINT, length=0)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: panel.quantity.text(value)))
+    bar.set_label(panel.quantity.label)
+
+
+def _colours(panel: Heatmap) -> LinearSegmentedColormap:
+    return LinearSegmentedColormap.from_list("scale", scale(panel.quantity.good))
+
+
+def _range(panel: Heatmap) -> Normalize:
+    # One value only: a range of its own width keeps it in the middle of the scale.
+    spread = (abs(panel.low) or 1.0) * 0.5 if panel.high == panel.low else 0.0
+    return Normalize(panel.low - spread, panel.high + spread)
+
+
+def _draw_chart(axes: Axes, panel: Chart) -> None:
+    axes.set_axisbelow(True)
+    axes.grid(color=GRID, linewidth=0.9)
+    _style(axes.xaxis, panel.x)
+    _style(axes.yaxis, panel.y)
+    for mark in panel.marks:
+        label = mark.name if isinstance(mark, Points) or mark.listed else None
+        if isinstance(mark, Band):
+            axes.fill_between(mark.x, mark.low, mark.high, color=mark.colour, alpha=0.16, linewidth=0, label=label)
+        elif isinstance(mark, Line):
+            axes.plot(
+                mark.x,
+                mark.y,
+                color=mark.colour,
+                linewidth=mark.width,
+                label=label,
+                drawstyle="steps-post" if mark.stepped else "default",
+                marker="o" if mark.dots else "",
+                markersize=4,
+                zorder=2 + mark.width,
+            )
+        else:
+            axes.scatter(mark.x, mark.y, color=mark.colour, s=22, linewidths=0, label=label, zorder=3)
+    if any(isinstance(mark, Points) or mark.listed for mark in panel.marks):
+        axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc="best")
+
+
+def _style(axis: Any, meaning: Axis) -> None:
+    axis.set_label_text(meaning.label)
+    if meaning.style == "category":
+        _label_categories(axis, meaning)
+        axis.axes.margins(x=0.1)
+    elif meaning.style == "percent":
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    elif meaning.style == "growth":
+        axis.axes.set_yscale("log")
+        axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+    elif meaning.style == "number":
+        axis.set_major_locator(MaxNLocator(7))
+
+
+def _label_categories(axis: Any, meaning: Axis) -> None:
+    axis.set_label_text(meaning.label)
+    axis.set_ticks(range(len(meaning.categories)), labels=meaning.categories)

@@ -1,0 +1,206 @@
+"""The figures of a study, built from its result tables: what was searched, what it moved, what it earned.
+
+Each function takes plain tables and gives a `Figure`, which is data; `write` draws it as HTML and PNG. Rows whose
+metric is not finite are left out and counted in the note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tracking.cells import Cells, divide
+from tracking.drawing_html import plotly_html
+from tracking.drawing_png import png
+from tracking.palette import BEST, OTHERS, shade
+from tracking.panels import (
+    Array,
+    Axis,
+    Band,
+    Chart,
+    Figure,
+    FloatArray,
+    Heatmap,
+    Line,
+    Mark,
+    Points,
+    Quantity,
+)
+
+
+def write(figure: Figure, folder: Path) -> tuple[Path, Path]:
+    """`<name>.html` and `<name>.png` in `folder`, which is created where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    html, picture = folder / f"{figure.name}.html", folder / f"{figure.name}.png"
+    html.write_text(plotly_html(figure), encoding="utf-8")
+    png(figure, picture)
+    return html, picture
+
+
+def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) -> Figure:
+    """A metric over two searched parameters; `trials` has one row per configuration.
+
+    Where a cell holds several configurations (more parameters were searched, or a continuous one is binned), two
+    panels stand side by side: the best of each cell, and its median, which is what a neighbour can expect.
+    """
+    rows, note = _finite(trials, metric)
+    name = f"heatmap_{metric.name}_{x.name}_{y.name}"
+    if rows.empty:
+        return Figure(name, f"{metric.name}: no configuration has a finite value", (), note)
+    across, up = divide(rows[x.name]), divide(rows[y.name])
+    shape = (len(up.labels), len(across.labels))
+    cell = up.index * shape[1] + across.index
+    groups = rows[metric.name].astype(np.float64).groupby(cell)
+    best = groups.min() if metric.good < 0 else groups.max()
+    kinds = {"best": best} if groups.size().max() == 1 else {"best": best, "median": groups.median()}
+    low = float(min(series.min() for series in kinds.values()))
+    high = float(max(series.max() for series in kinds.values()))
+    panels: list[Heatmap] = []
+    for kind, series in kinds.items():
+        values = np.full(shape, np.nan)
+        values.flat[series.index.to_numpy()] = series.to_numpy()
+        title = f"{kind} of each cell" if len(kinds) > 1 else ""
+        panels.append(
+            Heatmap(_cell_axis(x, across), _cell_axis(y, up), values, metric, low, high, _mark(values, metric), title)
+        )
+    if across.binned or up.binned:
+        note += " Continuous parameters are binned; labels are the middles of the bins."
+    return Figure(name, _heatmap_title(rows, x, y, metric), tuple(panels), note, columns=len(panels))
+
+
+def profile(trials: pd.DataFrame, parameters: Sequence[Quantity], metric: Quantity) -> Figure:
+    """A metric along each searched parameter: best, median and 10 to 90 % band over all the others."""
+    rows, note = _finite(trials, metric)
+    name = f"profile_{metric.name}"
+    if rows.empty or not parameters:
+        return Figure(name, f"{metric.name}: no configuration has a finite value", (), note)
+    panels: list[Chart] = []
+    moves = {}
+    for parameter in parameters:
+        cells = divide(rows[parameter.name])
+        groups = rows[metric.name].astype(np.float64).groupby(cells.index)
+        middle = groups.median()
+        best = groups.min() if metric.good < 0 else groups.max()
+        at = cells.positions[middle.index.to_numpy()]
+        first = not panels
+        marks: tuple[Mark, ...] = (
+            Band(
+                "10 to 90% of configurations",
+                at,
+                _array(groups.quantile(0.1)),
+                _array(groups.quantile(0.9)),
+                BEST,
+                listed=first,
+            ),
+            Line("median", at, _array(middle), BEST, dots=True, listed=first),
+            Line("best", at, _array(best), OTHERS[0], width=1.4, dots=True, listed=first),
+        )
+        panels.append(Chart(_parameter_axis(parameter, cells), _value_axis(metric), marks))
+        moves[parameter.name] = (float(middle.min()), float(middle.max()))
+    most = max(moves, key=lambda name: moves[name][1] - moves[name][0])
+    weakest, strongest = (metric.text(value) for value in moves[most])
+    title = f"{metric.name} moves most with {most}: its median goes from {weakest} to {strongest}"
+    return Figure(name, title, tuple(panels), note, columns=min(3, len(panels)), share="y")
+
+
+def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
+    """Growth and drawdown over time of the best configuration and the baselines.
+
+    `timestamps` (T,) dates; `curves` (T rows) one column of equity per configuration, `best` the one that is
+    highlighted. Every curve starts at its first value, which counts as 1.
+    """
+    if curves.empty:
+        return Figure("equity", "Equity: no curve to show", ())
+    order = [best, *(name for name in curves.columns if name != best)]
+    growth, falls, heads = [], [], {}
+    for number, name in enumerate(order):
+        values = curves[name].to_numpy(dtype=np.float64)
+        multiple = values / values[0]
+        fall = multiple / np.maximum.accumulate(multiple) - 1.0
+        heads[name] = f"{multiple[-1]:.3g}x, worst drawdown {100 * fall.min():.1f}%"
+        colour, width = (BEST, 2.2) if name == best else (OTHERS[(number - 1) % len(OTHERS)], 1.3)
+        label = f"{name}: {heads[name]}"
+        growth.append(Line(label, timestamps, multiple, colour, width))
+        falls.append(Line(label, timestamps, fall, colour, width, listed=False))
+    time = Axis("", "date")
+    panels = (
+        Chart(time, Axis("growth of 1 (log scale)", "growth"), tuple(growth), height=2.0),
+        Chart(time, Axis("drawdown", "percent"), tuple(falls), height=1.0),
+    )
+    return Figure("equity", f"{best} grew {heads[best]}", panels, share="x")
+
+
+def progress(trials: pd.DataFrame, targets: int) -> Figure:
+    """Score against trial with the running best; `trials` has `number`, `score` and `targets_met` of `targets`."""
+    score = Quantity("score", good=+1)
+    rows, note = _finite(trials.sort_values("number"), score)
+    if rows.empty:
+        return Figure("progress", "score: no trial has a finite value", (), note)
+    number, value = rows["number"].to_numpy(), rows["score"].to_numpy(dtype=np.float64)
+    met = rows["targets_met"].to_numpy(dtype=np.int64)
+    marks: list[Mark] = [
+        Points(
+            f"{k} of {targets} targets met", number[met == k], value[met == k], shade(0.2 + 0.7 * k / max(targets, 1))
+        )
+        for k in np.unique(met)
+    ]
+    marks.append(Line("best so far", number, np.maximum.accumulate(value), OTHERS[0], stepped=True))
+    top = int(np.argmax(value))
+    title = (
+        f"Best score {score.text(value[top])} at trial {number[top]} of {len(trials)}: "
+        f"{met[top]} of {targets} targets met"
+    )
+    return Figure("progress", title, (Chart(Axis("trial"), Axis("score"), tuple(marks)),), note)
+
+
+def _finite(trials: pd.DataFrame, metric: Quantity) -> tuple[pd.DataFrame, str]:
+    """The rows that can be shown, numbered anew, and how many they are."""
+    finite = np.isfinite(trials[metric.name].to_numpy(dtype=np.float64))
+    left_out = int((~finite).sum())
+    note = f"{int(finite.sum()):,} configurations."
+    if left_out:
+        note += f" {left_out:,} without a finite {metric.name} are left out."
+    return trials[finite].reset_index(drop=True), note
+
+
+def _array(series: pd.Series[Any]) -> FloatArray:
+    return series.to_numpy(dtype=np.float64)
+
+
+def _mark(values: FloatArray, metric: Quantity) -> tuple[int, int] | None:
+    if metric.good == 0:
+        return None
+    place = np.nanargmin(values) if metric.good < 0 else np.nanargmax(values)
+    row, column = np.unravel_index(int(place), values.shape)
+    return int(row), int(column)
+
+
+def _heatmap_title(rows: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) -> str:
+    values = rows[metric.name].to_numpy(dtype=np.float64)
+    if metric.good == 0:
+        return f"{metric.name} from {metric.text(values.min())} to {metric.text(values.max())}"
+    top = int(values.argmin() if metric.good < 0 else values.argmax())
+    where = ", ".join(f"{q.name} {_shown(rows[q.name].iloc[top], q)}" for q in (x, y))
+    return f"{metric.name}: best {metric.text(float(values[top]))} at {where}"
+
+
+def _shown(value: Any, quantity: Quantity) -> str:
+    if pd.isna(value):
+        return "off"
+    return value if isinstance(value, str) else quantity.text(float(value))
+
+
+def _cell_axis(parameter: Quantity, cells: Cells) -> Axis:
+    return Axis(parameter.label, "category", cells.labels)
+
+
+def _parameter_axis(parameter: Quantity, cells: Cells) -> Axis:
+    return Axis(parameter.label) if cells.numeric else _cell_axis(parameter, cells)
+
+
+def _value_axis(metric: Quantity) -> Axis:
+    return Axis(metric.label, "percent" if metric.percent else "number")

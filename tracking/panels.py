@@ -1,0 +1,162 @@
+"""A figure as data: what is shown, in which units, with which finding as its title; drawn elsewhere, twice.
+
+Every number that a reader sees in the HTML or the PNG stands in one of these classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A column that is shown: a metric or a parameter. `good` is +1 where more is better, -1 where less is."""
+
+    name: str
+    unit: str = ""
+    good: int = 0
+
+    @property
+    def percent(self) -> bool:
+        """Whether it is a fraction, shown in per cent."""
+        return self.unit.startswith("fraction")
+
+    @property
+    def label(self) -> str:
+        """The name with its unit, for an axis.
+
+        >>> Quantity("cagr", "fraction/year").label, Quantity("lookback", "bars").label, Quantity("score").label
+        ('cagr (% / year)', 'lookback (bars)', 'score')
+        """
+        unit = self.unit.replace("fraction", "%").replace("/", " / ")
+        return f"{self.name} ({unit})" if unit and unit not in ("%", "ratio", "count") else self.name
+
+    def text(self, value: float) -> str:
+        """A value as it is read: three significant digits, or per cent.
+
+        >>> Quantity("cagr", "fraction/year").text(0.4874), Quantity("score").text(0.70142)
+        ('48.7%', '0.701')
+        """
+        if not math.isfinite(value):
+            return "none"
+        if self.percent:
+            return f"{100 * value:.1f}%" if abs(value) < 10 else f"{100 * value:,.0f}%"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A chart's axis. `growth` is a logarithmic axis of multiples (2x); categories sit at 0, 1, 2, ..."""
+
+    label: str
+    style: Literal["number", "percent", "growth", "date", "category"] = "number"
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve through (N,) points; `stepped` holds each value until the next; `dots` shows the points too."""
+
+    name: str
+    x: Array
+    y: FloatArray
+    colour: str
+    width: float = 1.8
+    stepped: bool = False
+    dots: bool = False
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The area between two (N,) curves."""
+
+    name: str
+    x: Array
+    low: FloatArray
+    high: FloatArray
+    colour: str
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """(N,) single points."""
+
+    name: str
+    x: Array
+    y: FloatArray
+    colour: str
+
+
+Mark = Line | Band | Points
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Marks over two axes, drawn in their order; `height` is relative to the figure's other panels."""
+
+    x: Axis
+    y: Axis
+    marks: tuple[Mark, ...]
+    title: str = ""
+    height: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """Values (rows, columns) over two labelled axes, NaN where nothing was tried.
+
+    `low` and `high` end the colour scale, so that panels side by side share it; `mark` is the best cell.
+    """
+
+    x: Axis
+    y: Axis
+    values: FloatArray
+    quantity: Quantity
+    low: float
+    high: float
+    mark: tuple[int, int] | None
+    title: str = ""
+
+    @property
+    def readable(self) -> bool:
+        """Whether the cells are large enough to print their values."""
+        rows, columns = self.values.shape
+        return bool(rows <= 18 and columns <= 12)
+
+    def depth(self, value: float) -> float:
+        """Where a value lies on the colour scale: 0 worst (or lowest), 1 best."""
+        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return 1.0 - share if self.quantity.good < 0 else share
+
+
+Panel = Chart | Heatmap
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Panels in `columns` columns, row by row, under a title that says what was found and a note that says how.
+
+    `share` names the axis that every panel has in common.
+    """
+
+    name: str
+    title: str
+    panels: tuple[Panel, ...]
+    note: str = ""
+    columns: int = 1
+    share: Literal["nothing", "x", "y"] = "nothing"
+
+    @property
+    def rows(self) -> int:
+        """How many rows the panels take."""
+        return -(-len(self.panels) // self.columns)
