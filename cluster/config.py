@@ -52,9 +52,7 @@ def _moment(value: str) -> str:
     try:
         datetime.fromisoformat(value)
     except ValueError:
-        raise ValueError(
-            f"a date such as 2020-01-31 or 2020-01-31T13:00 is needed, got {short(value)}"
-        ) from None
+        raise ValueError(f"a date such as 2020-01-31 or 2020-01-31T13:00 is needed, got {short(value)}") from None
     return value
 
 
@@ -83,9 +81,7 @@ Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, AfterValidator(_name)]
 Moment = Annotated[str, AfterValidator(_moment)]
 Bps = Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0, lt=10_000)]
-Value = Annotated[
-    Any, BeforeValidator(_parameter_value), WithJsonSchema({"type": ["number", "string", "null"]})
-]
+Value = Annotated[Any, BeforeValidator(_parameter_value), WithJsonSchema({"type": ["number", "string", "null"]})]
 
 
 class Range(TypedDict, total=False):
@@ -118,8 +114,7 @@ def _searchable(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         return value
     raise ValueError(
-        f"a list of choices or {{low, high}} is needed, got {short(value)}; "
-        "one value belongs under strategy.fixed"
+        f"a list of choices or {{low, high}} is needed, got {short(value)}; one value belongs under strategy.fixed"
     )
 
 
@@ -227,9 +222,7 @@ class ComputeConfig(Section):
     @model_validator(mode="after")
     def _address_is_used(self) -> ComputeConfig:
         if self.address is not None and self.pool == "local":
-            raise ValueError(
-                f"address {self.address!r} names a Ray cluster, but pool is local; set pool: ray"
-            )
+            raise ValueError(f"address {self.address!r} names a Ray cluster, but pool is local; set pool: ray")
         return self
 
 

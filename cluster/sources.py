@@ -52,20 +52,15 @@ def read_parquet(path: Path) -> pd.DataFrame:
     content = _content(path)
     if content[:4] != PARQUET_MAGIC:
         raise InputError(
-            f"{path}: is not Parquet (it starts with {content[:4]!r}, not PAR1); "
-            "for a CSV set market.source: csv"
+            f"{path}: is not Parquet (it starts with {content[:4]!r}, not PAR1); for a CSV set market.source: csv"
         )
     if content[-4:] != PARQUET_MAGIC:
-        raise InputError(
-            f"{path}: the Parquet file is cut off ({len(content)} bytes, no footer); copy it again"
-        )
+        raise InputError(f"{path}: the Parquet file is cut off ({len(content)} bytes, no footer); copy it again")
     try:
         table = pa_parquet.read_table(pa.BufferReader(content), page_checksum_verification=True)
         frame: pd.DataFrame = table.to_pandas()
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{path}: the Parquet file is damaged, {_first_line(error)}; copy it again"
-        ) from None
+        raise InputError(f"{path}: the Parquet file is damaged, {_first_line(error)}; copy it again") from None
     return frame
 
 
@@ -117,13 +112,10 @@ def _sp500() -> pd.DataFrame:
         from skfolio.datasets import load_sp500_dataset  # here, since it takes a second
     except ImportError:
         raise InputError(
-            "market.source sp500: the data comes with skfolio, which is not installed; "
-            "pip install 'hedgegrid[data]'"
+            "market.source sp500: the data comes with skfolio, which is not installed; pip install 'hedgegrid[data]'"
         ) from None
     wide: pd.DataFrame = load_sp500_dataset()
-    return (
-        wide.rename_axis("timestamp").reset_index().melt("timestamp", var_name="symbol", value_name="close")
-    )
+    return wide.rename_axis("timestamp").reset_index().melt("timestamp", var_name="symbol", value_name="close")
 
 
 def synthetic(market: SyntheticMarket) -> Market:
@@ -149,9 +141,7 @@ def synthetic(market: SyntheticMarket) -> Market:
         shock = np.sqrt(market.correlation) * common + np.sqrt(1.0 - market.correlation) * noise[:, :inside]
         moves = (drift - volatility**2 / 2)[:, None] * step + (volatility * np.sqrt(step))[:, None] * shock
         path = 100.0 * np.exp(np.append(0.0, np.cumsum(moves.ravel())))  # (T * inside + 1,)
-        bars = np.lib.stride_tricks.sliding_window_view(path, inside + 1)[
-            ::inside
-        ]  # (T, inside + 1), ends shared
+        bars = np.lib.stride_tricks.sliding_window_view(path, inside + 1)[::inside]  # (T, inside + 1), ends shared
         columns["open"][:, i], columns["close"][:, i] = bars[:, 0], bars[:, -1]
         columns["high"][:, i], columns["low"][:, i] = bars.max(axis=1), bars.min(axis=1)
         columns["volume"][:, i] = 1e6 * volatility / market.volatility * np.exp(0.5 * noise[:, inside])
@@ -167,9 +157,7 @@ def synthetic(market: SyntheticMarket) -> Market:
 def _regimes(market: SyntheticMarket, random: np.random.Generator) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """(T,) True in stressed times; the first bar is calm."""
     leave = 1.0 / market.stress_bars
-    enter = (
-        leave * market.stress_share / (1.0 - market.stress_share)
-    )  # the chain's share of stress is then as asked
+    enter = leave * market.stress_share / (1.0 - market.stress_share)  # the chain's share of stress is then as asked
     stressed = np.zeros(market.bars, dtype=np.bool_)
     draws = random.random(market.bars)
     for i in range(1, market.bars):

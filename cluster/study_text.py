@@ -71,8 +71,9 @@ def missing_file(path: Path) -> str:
 
 
 def _parse(text: str, where: str) -> tuple[Any, list[str]]:
-    loader = FileLoader(text)
+    """The value of one YAML document and the keys it gives twice."""
     try:
+        loader = FileLoader(text)
         node = loader.get_single_node()
         if node is None:
             return None, []
@@ -85,8 +86,6 @@ def _parse(text: str, where: str) -> tuple[Any, list[str]]:
         raise InputError(f"{where}: is nested too deeply to be a study") from None
     except ValueError as error:  # a tag such as !!int on a word
         raise InputError(f"{where}: is not YAML, {error}") from None
-    finally:
-        loader.dispose()
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, where: str) -> str:
@@ -119,7 +118,7 @@ def _key_problems(root: yaml.Node) -> Iterator[str]:
             name = f"{path}.{key.value}" if path else str(key.value)
             line = key.start_mark.line + 1
             if str(key.value) in lines:
-                yield f"{name}: stands twice, in lines {lines[str(key.value)]} and {line}; keep one"
+                yield f"{name}: stands twice, in line {lines[str(key.value)]} and line {line}; keep one"
             lines[str(key.value)] = line
             stack.append((value, name))
 
@@ -148,9 +147,7 @@ def apply_overrides(content: dict[str, Any], overrides: Sequence[str]) -> list[s
                 place[key] = {}
             if not isinstance(place[key], dict):
                 within = ".".join(keys[: i + 1])
-                problems.append(
-                    f"--set {override}: {within} is {place[key]!r}, which has no keys; set it whole"
-                )
+                problems.append(f"--set {override}: {within} is {place[key]!r}, which has no keys; set it whole")
                 break
             place = place[key]
         else:
