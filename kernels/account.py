@@ -18,7 +18,7 @@ FILLS: tuple[Fill, ...] = ("next_open", "next_close", "close")
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The trading environment, never searched: fee and slippage in basis points per side, and which price fills an order.
+    """The trading environment, never searched: fee and slippage in basis points per side, and the fill price.
 
     An order of bar t fills at the open (`next_open`) or close (`next_close`) of bar t+1, or at the close of bar t
     (`close`: the signal has seen that close, so every report flags it).
@@ -66,7 +66,7 @@ class Account(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one bar did to the portfolio, (C,) each; amounts are fractions of the equity before the bar, averaged over assets."""
+    """What one bar did to the portfolio, (C,) each; amounts are fractions of equity before the bar, mean over assets."""
 
     bar_return: Value
     turnover: Value  # traded notional

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.account import Outcome
-from kernels.market import DateArray, FloatArray, Market
+from kernels.market import FloatArray, Market
+from kernels.market_calendar import DateArray
 from kernels.ops import as_number, maximum, minimum, wide
 from kernels.state import accumulator
 
@@ -144,7 +145,9 @@ class BlockStatistics:
             for b in picked:
                 block = dict(zip(SUMS, self.values[:, b], strict=True))
                 scale, peak = total["growth"], total["peak"]
-                joined = np.where(np.isfinite(peak), 1.0 - scale * block["trough"] / peak, -np.inf)  # first block: no peak yet
+                joined = np.where(
+                    np.isfinite(peak), 1.0 - scale * block["trough"] / peak, -np.inf
+                )  # first block: no peak yet
                 total["drawdown"] = np.fmax(np.fmax(total["drawdown"], block["drawdown"]), joined)
                 total["peak"] = np.maximum(peak, scale * block["peak"])
                 total["trough"] = np.minimum(total["trough"], scale * block["trough"])

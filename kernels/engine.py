@@ -16,7 +16,8 @@ from kernels.backends.numpy import walk
 from kernels.blocks import SUMS, Blocks, BlockStatistics
 from kernels.errors import InputError
 from kernels.launch import Backend, Launch
-from kernels.market import DateArray, FloatArray, Market
+from kernels.market import FloatArray, Market
+from kernels.market_calendar import DateArray
 from kernels.metrics import metrics
 from kernels.planes import PlaneStore, encode
 from kernels.program import Program
@@ -75,7 +76,7 @@ class Engine:
         values = np.empty((len(SUMS), len(self.blocks), len(configurations)))
         frames = []
         for rows, part in self.stream(configurations):
-            values[:, :, rows] = part.values
+            values[:, :, rows] = part.values  # noqa: PD011 - an array
             frames.append(self._metrics(part).set_axis(rows))
         frame = pd.concat(frames).sort_index().set_axis(configurations.index)
         return Backtest(frame, BlockStatistics(self.blocks, values), self.backend.name)
@@ -172,14 +173,18 @@ def backtest(
         A parameter is unknown or out of its range, or the market lacks what the costs need.
     """
     table = _frame(strategy, configurations)
-    engine = Engine(market, strategy, costs or Costs(), choose(backend, precision).backend, switched_off(strategy, table))
+    engine = Engine(
+        market, strategy, costs or Costs(), choose(backend, precision).backend, switched_off(strategy, table)
+    )
     return engine.run(table)
 
 
 def paths(market: Market, strategy: Strategy, configurations: Configurations, *, costs: Costs | None = None) -> Paths:
     """Bar by bar returns, equity and drawdown of a few configurations (see `backtest`)."""
     table = _frame(strategy, configurations)
-    return Engine(market, strategy, costs or Costs(), choose("numpy").backend, switched_off(strategy, table)).paths(table)
+    return Engine(market, strategy, costs or Costs(), choose("numpy").backend, switched_off(strategy, table)).paths(
+        table
+    )
 
 
 def switched_off(strategy: Strategy, configurations: pd.DataFrame) -> frozenset[str]:
@@ -187,8 +192,7 @@ def switched_off(strategy: Strategy, configurations: pd.DataFrame) -> frozenset[
     return frozenset(
         p.name
         for p in strategy.parameters
-        if p.optional
-        and (configurations[p.name].isna().all() if p.name in configurations else p.default is None)
+        if p.optional and (configurations[p.name].isna().all() if p.name in configurations else p.default is None)
     )
 
 

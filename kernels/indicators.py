@@ -27,10 +27,10 @@ def realised_volatility(market: Market, windows: FloatArray) -> FloatArray:
     """Annualised sample standard deviation (ddof 1) of the last `windows[k]` log returns, bank (K, T, A)."""
     returns = np.diff(np.log(market.close), axis=0, prepend=np.nan)
     n = windows[:, None, None]
-    mean = trailing_sums(returns, windows) / n
+    mean: FloatArray = trailing_sums(returns, windows) / n
     squares = trailing_sums(returns * returns, windows)
     variance = np.maximum(squares - n * mean * mean, 0.0) / (n - 1.0)
-    return np.sqrt(market.bars_per_year * variance)
+    return np.asarray(np.sqrt(market.bars_per_year * variance), dtype=np.float64)
 
 
 def drawdown(market: Market) -> FloatArray:

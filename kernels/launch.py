@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
-from numpy.typing import NDArray
-
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.blocks import Blocks
 from kernels.market import FloatArray
-from kernels.program import Program
+from kernels.program import Program, trace
+from kernels.schedule import Schedule, schedule
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,42 @@ class Launch:
         )
 
 
+def layout(
+    launch: Launch,
+) -> tuple[Schedule, dict[str, FloatArray], dict[str, tuple[FloatArray, NDArray[np.int64]]]]:
+    """The schedule for a launch, its shared planes, and the banks of which its configurations read different slices.
+
+    A bank with a single slice is a shared plane.
+    """
+    gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[2] > 1}
+    shared = {
+        **launch.shared,
+        **{n: bank[:, :, 0] for n, (bank, _) in launch.banks.items() if n not in gathered},
+    }
+    return (
+        _plan(launch.program, tuple((n, a.ndim == 2) for n, a in shared.items()), tuple(gathered)),
+        shared,
+        gathered,
+    )
+
+
+@cache
+def _plan(program: Program, planes: tuple[tuple[str, bool], ...], gathered: tuple[str, ...]) -> Schedule:
+    return schedule(trace(program, {**dict(planes), **dict.fromkeys(gathered, True)}, gathered))
+
+
 class Backend(Protocol):
     """What runs a launch: `kernels.backends.numpy` is the meaning of the others."""
 
-    name: str
-    output_bytes: int  # of block statistics that one launch may return
+    @property
+    def name(self) -> str:
+        """`numpy`, `numba` or `cuda`."""
+        ...
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of block statistics that one launch may return."""
+        ...
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
         """Block statistics (len(SUMS), B, C)."""

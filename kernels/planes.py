@@ -67,7 +67,10 @@ class PlaneStore:
     @property
     def per_asset(self) -> dict[str, bool]:
         """For every plane, whether it has a value per asset."""
-        return {**{n: a.ndim == 2 for n, a in self.shared.items()}, **{plane.name: True for plane in self.banks}}
+        return {
+            **{n: a.ndim == 2 for n, a in self.shared.items()},
+            **{plane.name: True for plane in self.banks},
+        }
 
     def bank(self, plane: Plane, parameters: dict[str, FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
         """The bank (T, A, K) of the distinct key values among `parameters`, and each configuration's slice (C,).
@@ -120,7 +123,9 @@ def encode(strategy: Strategy, configurations: pd.DataFrame) -> dict[str, FloatA
         column = configurations.get(parameter.name)
         if column is None:
             column = pd.Series([parameter.default] * len(configurations), dtype=object)
-        encoded[parameter.name], wrong = _choices(parameter, column) if parameter.choices else _numbers(parameter, column)
+        encoded[parameter.name], wrong = (
+            _choices(parameter, column) if parameter.choices else _numbers(parameter, column)
+        )
         if len(wrong):
             value = column.iloc[wrong[0]]
             sentence = parameter.problem(None if pd.isna(value) else value)

@@ -96,11 +96,15 @@ def trace(program: Program, planes: dict[str, bool], gathered: Iterable[str] = (
     costs = SimpleNamespace(**{n: graph.leaf("cost", n) for n in Costs().fractions})
     after = leaves(program.step(_Bar(graph, planes, frozenset(gathered)), carried, p, costs))
     if set(after) != set(start):
-        raise TypeError(f"{program.strategy.name}.step must return the state it was given: fields {sorted(set(after) ^ set(start))} differ")
+        raise TypeError(
+            f"{program.strategy.name}.step must return the state it was given: fields {sorted(set(after) ^ set(start))} differ"
+        )
     outputs = {n: v if isinstance(v, Symbol) else graph.constant(v) for n, v in after.items()}
     for name, symbol in outputs.items():
         if symbol.per_asset and not start[name].per_asset:
             raise TypeError(f"state '{name}' is one number per configuration, but the step gives it one per asset")
         if symbol.boolean:
-            raise TypeError(f"state '{name}' is a number, but the step gives it a condition: write as_number(condition)")
+            raise TypeError(
+                f"state '{name}' is a number, but the step gives it a condition: write as_number(condition)"
+            )
     return Traced(program, graph, outputs, start)

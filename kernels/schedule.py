@@ -108,7 +108,11 @@ def schedule(traced: Traced) -> Schedule:
         crossing = [
             n
             for n in here
-            if any(level[m.index] - (m.op in REDUCTIONS) > i for m in (*vectors, *reductions) if any(a is n for a in m.args))
+            if any(
+                level[m.index] - (m.op in REDUCTIONS) > i
+                for m in (*vectors, *reductions)
+                if any(a is n for a in m.args)
+            )
             or any(o is n and commit_at[k] > i for k, o in vector_commits.items())
         ]
         shared = _reachable(n for n in nodes if n.index in needed and n.per_asset and not n.per_lane)
@@ -124,6 +128,8 @@ def schedule(traced: Traced) -> Schedule:
         )
 
     in_bars = [n for n in nodes if n.per_bar]
+    read_names = {a.name for n in nodes for a in n.args if a.op == "state"}
+    read_names |= {o.name for o in changed.values() if o.op == "state"}
     read_in_bars = {a.index for n in in_bars for a in n.args} | {o.index for o in changed.values()}
     return Schedule(
         traced,
@@ -131,7 +137,7 @@ def schedule(traced: Traced) -> Schedule:
         costs=tuple(n.name for n in nodes if n.op == "cost"),
         shared_planes=tuple(n for n in nodes if n.op == "plane" and not n.per_lane),
         gathered_planes=tuple(n for n in nodes if n.op == "plane" and n.per_lane),
-        state=tuple(traced.start),
+        state=tuple(k for k in traced.start if k in changed or k in read_names),
         uniform=tuple(n for n in nodes if not n.per_lane and not n.per_bar and _is_work(n)),
         setup=tuple(n for n in nodes if is_setup(n) and _is_work(n)),
         kept_setup=tuple(n for n in nodes if is_setup(n) and n.index in read_in_bars),

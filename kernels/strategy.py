@@ -77,7 +77,7 @@ class Strategy:
     planes
         What is precomputed from the market.
     state
-        A NamedTuple class (nested NamedTuples allowed) whose defaults `per_asset(x)` or `scalar(x)` are the values before the first bar.
+        A NamedTuple class (nested ones allowed) whose defaults `per_asset(x)` or `scalar(x)` are what it starts as.
     step
         `step(bar, state, p) -> Order and state`, in the array language of `kernels.ops`.
     warm_up

@@ -20,7 +20,7 @@ class Graph:
     nodes: list[Symbol] = field(default_factory=list)
     known: dict[tuple[Any, ...], Symbol] = field(default_factory=dict)
 
-    def node(self, op: str, args: tuple[Symbol, ...] = (), name: Any = None, **traits: bool) -> Symbol:
+    def node(self, op: str, args: tuple[Symbol, ...], name: Any = None, **traits: bool) -> Symbol:
         """The one node for this operation on these arguments."""
         key = (op, *(a.index for a in args), repr(name))
         if key not in self.known:
@@ -31,11 +31,11 @@ class Graph:
 
     def constant(self, value: float) -> Symbol:
         """A number written in the rule."""
-        return self.node("constant", name=float(value))
+        return self.node("constant", (), float(value))
 
     def leaf(self, op: str, name: str, **traits: bool) -> Symbol:
         """A `parameter`, `cost`, `plane` or `state` that the kernel is given."""
-        return self.node(op, name=name, **traits)
+        return self.node(op, (), name, **traits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +128,9 @@ class Symbol:
         )
 
     def __float__(self) -> NoReturn:
-        raise TypeError(f"a symbol has no value yet, so math.* and float() cannot take it: {_INSTEAD.format('sqrt, exp, log, ...')}")
+        raise TypeError(
+            f"a symbol has no value yet, so math.* and float() cannot take it: {_INSTEAD.format('sqrt, exp, log, ...')}"
+        )
 
     def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(f"np.{ufunc.__name__} cannot take a symbol: {_INSTEAD.format(ufunc.__name__)}")
@@ -148,7 +150,9 @@ def _lift(graph: Graph, value: Any) -> Symbol:
         return value
     if isinstance(value, (bool, int, float)) or (hasattr(value, "ndim") and value.ndim == 0):
         return graph.constant(value)
-    raise TypeError(f"a bar step mixes symbols with {type(value).__name__}: read arrays as planes (bar.<name>), not from outside the step")
+    raise TypeError(
+        f"a bar step mixes symbols with {type(value).__name__}: read arrays as planes (bar.<name>), not from outside the step"
+    )
 
 
 def apply(op: str, *values: Any) -> Symbol:
@@ -162,7 +166,9 @@ def apply(op: str, *values: Any) -> Symbol:
         raise TypeError("where(condition, a, b): the condition must be a comparison, e.g. where(x > 0, a, b)")
     boolean = op in COMPARISONS or op in _LOGIC or (op == "where" and all(a.boolean for a in numbers))
     if not boolean and any(a.boolean for a in numbers):
-        raise TypeError(f"'{op}' takes numbers, got a condition: write where(condition, 1.0, 0.0) or as_number(condition)")
+        raise TypeError(
+            f"'{op}' takes numbers, got a condition: write where(condition, 1.0, 0.0) or as_number(condition)"
+        )
     return graph.node(
         op,
         args,
@@ -182,4 +188,3 @@ def reduce_assets(op: str, value: Symbol) -> Symbol:
         raise TypeError(f"{op}_assets takes numbers: write {op}_assets(as_number(condition))")
     # A reduction is kept per lane even of a shared plane: one rule, and the planes of a bar are few.
     return value.graph.node(op, (value,), per_lane=True, per_bar=True, wide=value.wide)
-

@@ -1,4 +1,7 @@
-"""The backends, and the one place where one of them is chosen."""
+"""The backends, and the one place where one of them is chosen.
+
+NumPy is the meaning and always there; Numba and CuPy are imported only when asked for, so that `kernels` works without.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,53 @@ class Choice:
     reason: str
 
 
-def choose(name: str = "auto", precision: str = "float64") -> Choice:
-    from kernels.backends.numba import NumbaBackend
-    if name=="numba": return Choice(NumbaBackend(precision), "asked for")
-    return Choice(NumpyBackend(), "asked for")
+def why_not(name: str) -> str | None:
+    """Why a backend cannot be used here, in a sentence; None where it can.
+
+    >>> why_not("numpy")
+    """
+    if name == "cuda":
+        from kernels.backends import cuda
+
+        return cuda.why_not()
+    if name == "numba":
+        try:
+            import numba  # noqa: F401
+        except ImportError as error:
+            return f"Numba is not installed ({error})"
+    return None
+
+
+def choose(name: str = "auto", precision: str = "float64", *, threads: int | None = None) -> Choice:
+    """The backend of that name, or with `auto` the fastest that works here: cuda, then numba, then numpy.
+
+    `threads` bounds the Numba backend's threads (all cores by default).
+
+    Raises
+    ------
+    InputError
+        An unknown name, a backend that cannot be used here, or `mixed` precision on NumPy.
+    """
+    if name not in ("auto", *BACKENDS):
+        raise InputError(f"compute.backend: choose one of auto, {', '.join(BACKENDS)}, got {name!r}")
+    if precision not in PRECISIONS:
+        raise InputError(f"compute.precision: choose one of {', '.join(PRECISIONS)}, got {precision!r}")
+    reasons = {b: why_not(b) for b in ("cuda", "numba") if name in ("auto", b)}
+    if name != "auto" and (reason := reasons.get(name)):
+        raise InputError(
+            f"compute.backend: {name} was asked for, but {reason}; use backend: auto to take the next best"
+        )
+    chosen = name if name != "auto" else next((b for b, reason in reasons.items() if reason is None), "numpy")
+    missing = "; ".join(f"{b}: {reason}" for b, reason in reasons.items() if reason)
+    why = "asked for" if name != "auto" else f"the fastest that works here{f' ({missing})' if missing else ''}"
+    if chosen == "cuda":
+        from kernels.backends.cuda import CudaBackend
+
+        return Choice(CudaBackend(precision), why)
+    if chosen == "numba":
+        from kernels.backends.numba import NumbaBackend
+
+        return Choice(NumbaBackend(precision) if threads is None else NumbaBackend(precision, threads), why)
+    if precision == "mixed":
+        raise InputError("compute.precision: mixed is for the compiled backends (numba, cuda); numpy works in float64")
+    return Choice(NumpyBackend(), why)

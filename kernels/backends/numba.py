@@ -16,64 +16,36 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import llvmlite.binding
 import numba
+import numba.core.config
 import numpy as np
 
 from kernels.blocks import SUMS, Blocks
-from kernels.launch import Launch
+from kernels.emit import PYTHON, expression, variable
+from kernels.launch import Launch, layout
 from kernels.market import FloatArray
-from kernels.program import Program, trace
-from kernels.schedule import Schedule, Stage, is_setup, schedule
-from kernels.trace import COMPARISONS, Symbol
+from kernels.schedule import Schedule, Stage
+from kernels.trace import Symbol
 
 LANES = 64
 CACHE = Path(os.environ.get("HEDGEGRID_CACHE", Path.home() / ".cache" / "hedgegrid"))
 
-# LLVM halves the vectors of AVX-512 processors by default; whole ones ran this kernel 1.3x faster (benchmarks/).
-if not numba.config.CPU_FEATURES and "+avx512f" in (features := llvmlite.binding.get_host_cpu_features().flatten()):
-    numba.config.CPU_FEATURES = f"{features},-prefer-256-bit"
 
-_PYTHON = {
-    "add": "({0} + {1})",
-    "subtract": "({0} - {1})",
-    "multiply": "({0} * {1})",
-    "divide": "({0} / {1})",
-    "negative": "(-{0})",
-    "absolute": "abs({0})",
-    "less": "({0} < {1})",
-    "less_equal": "({0} <= {1})",
-    "greater": "({0} > {1})",
-    "greater_equal": "({0} >= {1})",
-    "equal": "({0} == {1})",
-    "not_equal": "({0} != {1})",
-    "and": "({0} & {1})",
-    "or": "({0} | {1})",
-    "not": "(not {0})",
-    "where": "({1} if {0} else {2})",
-    "minimum": "({0} if {0} < {1} else {1})",
-    "maximum": "({0} if {0} > {1} else {1})",
-    "sqrt": "np.sqrt({0})",
-    "exp": "np.exp({0})",
-    "log": "np.log({0})",
-    "floor": "np.floor({0})",
-    "wide": "np.float64({0})",
-}
+def _use_whole_vectors() -> None:
+    """LLVM halves the vectors of AVX-512 processors by default; whole ones ran this kernel 1.3x faster."""
+    config: Any = numba.core.config
+    features = llvmlite.binding.get_host_cpu_features().flatten()
+    if not config.CPU_FEATURES and "+avx512f" in features:
+        config.CPU_FEATURES = f"{features},-prefer-256-bit"
 
 
-def variable(s: Symbol) -> str:
-    """The name of a symbol in generated source."""
-    short = {"parameter": "p", "cost": "cost", "plane": "bar", "state": "s"}
-    return f"{short[s.op]}_{s.name.replace('.', '_')}" if s.op in short else f"v{s.index}"
-
-
-def argument_wide(s: Symbol) -> bool:
-    """Whether the arguments of an operation are float64 in `mixed` precision."""
-    return any(a.wide for a in s.args) if s.op in COMPARISONS else s.wide
+_use_whole_vectors()
 
 
 class _Source:
@@ -83,7 +55,7 @@ class _Source:
         self.plan, self.A, self.mixed = plan, n_assets, mixed
         self.lines: list[str] = []
         start = plan.traced.start
-        self.rows = {  # the array and row that holds each value that outlives a loop body
+        self.rows: dict[Any, tuple[str, int]] = {  # the array and row that holds each value that outlives a loop body
             **{("state", n): ("V", i) for i, n in enumerate(n for n in plan.state if start[n].per_asset)},
             **{
                 ("state", n): ("S", i)
@@ -104,14 +76,12 @@ class _Source:
         array, i = self.rows[key]
         return f"{array}[{i}, a, l]" if array in "VX" else f"{array}[{i}, l]"
 
-    def expression(self, s: Symbol) -> str:
-        def text(a: Symbol) -> str:
-            if a.op != "constant":
-                return variable(a)
-            number = {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}.get(repr(a.name), repr(a.name))
-            return f"np.float32({number})" if self.mixed and not argument_wide(s) else number
+    def number(self, value: float, wide: bool) -> str:
+        text = {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}.get(repr(value), repr(value))
+        return f"np.float32({text})" if self.mixed and not wide else text
 
-        return _PYTHON[s.op].format(*(text(a) for a in s.args))
+    def expression(self, s: Symbol) -> str:
+        return expression(s, PYTHON, self.number)
 
     def add(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text)
@@ -132,7 +102,7 @@ class _Source:
     def value(self, s: Symbol) -> str:
         """A symbol as a number to store."""
         if s.op == "constant":
-            return {"inf": "np.inf", "-inf": "-np.inf"}.get(repr(s.name), repr(s.name))
+            return self.number(s.name, wide=True)
         return f"1.0 if {variable(s)} else 0.0" if s.boolean else variable(s)
 
     def store(self, depth: int, work: tuple[Symbol, ...], array: str) -> None:
@@ -143,7 +113,12 @@ class _Source:
     def commit(self, depth: int, commits: tuple[tuple[str, Symbol], ...]) -> None:
         for name, symbol in commits:
             array, i = self.rows["state", name]
-            self.add(depth, f"{array}[{i}, a, l] = {self.value(symbol)}" if array == "V" else f"{array}[{i}, l] = {self.value(symbol)}")
+            self.add(
+                depth,
+                f"{array}[{i}, a, l] = {self.value(symbol)}"
+                if array == "V"
+                else f"{array}[{i}, l] = {self.value(symbol)}",
+            )
 
     def stage(self, stage: Stage) -> None:
         if stage.scalars:
@@ -163,13 +138,19 @@ class _Source:
         for n in self.plan.gathered_planes:
             if n.index in reads:
                 self.add(5, f"for l in range({LANES}):")
-                self.add(6, f"Y[{self.rows['plane', n.name][1]}, l] = bank_{n.name}[t, a, J[{self.rows['plane', n.name][1]}, l]]")
+                self.add(
+                    6,
+                    f"Y[{self.rows['plane', n.name][1]}, l] = bank_{n.name}[t, a, J[{self.rows['plane', n.name][1]}, l]]",
+                )
         self.add(5, f"for l in range({LANES}):")
         ends = tuple(n.args[0] for n in stage.reductions)
         self.body(6, stage.vectors, (*ends, *(o for _, o in stage.commits)))
         for n in stage.reductions:
             place, term = self.row(n), variable(n.args[0])
-            self.add(6, f"{place} += {term}" if n.op == "sum" else f"{place} = {place} if {place} > {term} else {term}")
+            self.add(
+                6,
+                f"{place} += {term}" if n.op == "sum" else f"{place} = {place} if {place} > {term} else {term}",
+            )
         self.store(6, stage.crossing, "X")
         self.commit(6, stage.commits)
 
@@ -180,16 +161,29 @@ class _Source:
         banks = [f"bank_{n.name}" for n in plan.gathered_planes]
         real = "np.float32" if self.mixed else "np.float64"
         add = self.add
-        add(0, f'"""Generated from the strategy {plan.traced.program.strategy.name}: {plan.operations} operations per bar."""')
+        add(
+            0,
+            f'"""Generated from the strategy {plan.traced.program.strategy.name}: {plan.operations} operations per bar."""',
+        )
         add(0, "import numpy as np")
         add(0, "")
-        add(0, f"def kernel(first, last, edges, parameters, costs, slices, out{''.join(', ' + n for n in planes + banks)}):")
+        add(
+            0,
+            f"def kernel(first, last, edges, parameters, costs, slices, out{''.join(', ' + n for n in planes + banks)}):",
+        )
         for i, cost in enumerate(plan.costs):
             add(1, f"cost_{cost} = costs[{i}]")
         for n in plan.uniform:
             add(1, f"{variable(n)} = {self.expression(n)}")
         add(1, "C = parameters.shape[1]")
-        for array, shape in (("V", f"{self.A}, {LANES}"), ("S", f"{LANES}"), ("P", f"{LANES}"), ("R", f"{LANES}"), ("X", f"{self.A}, {LANES}"), ("Y", f"{LANES}")):
+        for array, shape in (
+            ("V", f"{self.A}, {LANES}"),
+            ("S", f"{LANES}"),
+            ("P", f"{LANES}"),
+            ("R", f"{LANES}"),
+            ("X", f"{self.A}, {LANES}"),
+            ("Y", f"{LANES}"),
+        ):
             add(1, f"{array} = np.empty(({count[array]}, {shape}), {real})")
         add(1, f"W = np.empty(({count['W']}, {LANES}))")
         add(1, f"J = np.zeros(({count['Y']}, {LANES}), np.int64)")
@@ -204,12 +198,15 @@ class _Source:
             add(3, f"{variable(n)} = {self.expression(n)}")
         for n in plan.kept_setup:
             add(3, f"{self.row(n)} = {self.value(n)}")
-        for name, leaf in start.items():
+        for name, leaf in ((n, start[n]) for n in plan.state):
             if not name.startswith("sums."):
                 array, i = self.rows["state", name]
-                add(2, f"{array}[{i}, :] = {leaf.start!r}" if array != "V" else f"{array}[{i}, :, :] = {leaf.start!r}")
+                add(
+                    2,
+                    f"{array}[{i}, :] = {leaf.start!r}" if array != "V" else f"{array}[{i}, :, :] = {leaf.start!r}",
+                )
         add(2, "for b in range(len(edges) - 1):")
-        for name, leaf in start.items():
+        for name, leaf in ((n, start[n]) for n in plan.state):
             if name.startswith("sums."):
                 add(3, f"W[{self.rows['state', name][1]}, :] = {leaf.start!r}".replace("inf", "np.inf"))
         add(3, "for t in range(edges[b], edges[b + 1]):")
@@ -246,7 +243,7 @@ def _load(text: str) -> Callable[..., None]:
         if not path.exists():
             with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False) as file:
                 file.write(text)
-            os.replace(file.name, path)  # another process may be writing the same file
+            Path(file.name).replace(path)  # another process may be writing the same file
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
@@ -273,9 +270,7 @@ class NumbaBackend:
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
         """Block statistics (len(SUMS), B, C)."""
-        gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[2] > 1}
-        shared = {**launch.shared, **{n: bank[:, :, 0] for n, (bank, _) in launch.banks.items() if n not in gathered}}
-        plan = _plan(launch.program, tuple((n, a.ndim == 2) for n, a in shared.items()), tuple(gathered))
+        plan, shared, gathered = layout(launch)
         kernel = _load(source(plan, mixed=self.precision == "mixed"))
         real = np.float32 if self.precision == "mixed" else np.float64
         C = launch.n_configurations
@@ -290,8 +285,8 @@ class NumbaBackend:
         ]
         lane_blocks = -(-C // LANES)
         parts = min(lane_blocks, 4 * self.threads) if self.threads > 1 else 1
-        bounds = np.linspace(0, lane_blocks, parts + 1).astype(int)
-        jobs = [(int(a), int(b), *arguments) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        bounds = [lane_blocks * i // parts for i in range(parts + 1)]
+        jobs = [(a, b, *arguments) for a, b in pairwise(bounds)]
         if parts == 1:
             kernel(*jobs[0])
         else:
@@ -301,9 +296,3 @@ class NumbaBackend:
             list(self._pool.map(lambda job: kernel(*job), jobs))
         out: FloatArray = arguments[4]
         return out
-
-
-@cache
-def _plan(program: Program, planes: tuple[tuple[str, bool], ...], gathered: tuple[str, ...]) -> Schedule:
-    per_asset = {**dict(planes), **dict.fromkeys(gathered, True)}
-    return schedule(trace(program, per_asset, gathered))

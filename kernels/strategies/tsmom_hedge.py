@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.account import Order
 from kernels.indicators import drawdown, realised_volatility, shifted, trailing_sums, true_range_average
 from kernels.market import FloatArray, Market
 from kernels.ops import clip, minimum, where
 from kernels.state import per_asset
-from kernels.stops import StopLoss, TrailingStop, stop_loss, trailing_stop
+from kernels.stops import stop_loss, trailing_stop
 from kernels.strategy import Parameter, Plane, Strategy
 
 SHORT_MODES = ("disabled", "hedge_only", "full")
@@ -39,10 +38,10 @@ def inverse_volatility(market: Market, vol_window: FloatArray) -> FloatArray:
 
 
 class Rule(NamedTuple):
-    """Both stops, and the last executed target weight."""
+    """What both stops watch (signed prices), and the last executed target weight."""
 
-    stop: Any = StopLoss()
-    trail: Any = TrailingStop()
+    stop: Any = per_asset(0.0)
+    trail: Any = per_asset(0.0)
     last: Any = per_asset(0.0)
 
 
@@ -80,8 +79,23 @@ STRATEGY = Strategy(
         Parameter("hedge_threshold", -0.07, -0.5, -0.01, doc="drawdown of the asset below which shorts are allowed"),
         Parameter("hedge_strength", 0.3, 0.0, 1.0, doc="share of the full short that is taken"),
         Parameter("max_leverage", 2.0, 0.5, 10.0, doc="largest |weight| of an asset"),
-        Parameter("stop_loss", 0.10, 0.02, 0.5, optional=True, doc="fall of the close from entry that closes for a bar"),
-        Parameter("trailing_stop_atr", None, 0.5, 10.0, unit="ATR", optional=True, doc="distance from the best price"),
+        Parameter(
+            "stop_loss",
+            0.10,
+            0.02,
+            0.5,
+            optional=True,
+            doc="fall of the close from entry that closes for a bar",
+        ),
+        Parameter(
+            "trailing_stop_atr",
+            None,
+            0.5,
+            10.0,
+            unit="ATR",
+            optional=True,
+            doc="distance from the best price",
+        ),
         Parameter("rebalance_threshold", 0.05, 0.0, 0.5, doc="smallest change of target weight that is traded"),
     ),
     planes=(
