@@ -86,7 +86,8 @@ def read_table(
 
 def _find_columns(frame: pd.DataFrame, name: str) -> tuple[dict[str, pd.Series[Any]], list[str]]:
     """The columns a market is made of, by their own names, and what is wrong with the header."""
-    if any(str(level).lower() in ("timestamp", *ALIASES["timestamp"]) for level in frame.index.names):
+    times = {"timestamp", *ALIASES["timestamp"]}
+    if any(str(level).lower() in times and level not in frame.columns for level in frame.index.names):
         frame = frame.reset_index()  # in a notebook the dates are often the index
     header = [str(column) for column in frame.columns]
     lowered = [column.lower() for column in header]
@@ -152,7 +153,7 @@ def _parse_numbers(
     number = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
     if number and not pd.api.types.is_complex_dtype(values.dtype):
         return values.to_numpy(dtype=np.float64, na_value=np.nan), []
-    text = values.map(lambda value: isinstance(value, (str, bytes, bool)), na_action="ignore").fillna(False)
+    text = values.map(lambda value: isinstance(value, (str, bytes, bool, complex)), na_action="ignore").fillna(False)
     unread = pd.to_numeric(values, errors="coerce").isna() & values.notna()
     bad = unread if unread.any() else text.astype(bool)  # a column of '1.5' is text too
     if not bad.any():
@@ -160,7 +161,7 @@ def _parse_numbers(
     row = int(bad.argmax())
     moment = "an unknown time" if np.isnat(stamps[row]) else when(stamps[row])
     return np.full(len(values), np.nan), [
-        f"{where}: column '{column}' is {_shown(values.iloc[row])} in row {row + 1} ({symbols.iloc[row]}, {moment})"
+        f"{where}: column '{column}' is {_shown(values.iloc[row])} in row {row + 1} for {symbols.iloc[row]} at {moment}"
         f"{and_more(int(bad.sum()) - 1)}; numbers are needed there, not text"
     ]
 
@@ -193,7 +194,7 @@ def _ticker_problems(chosen: Sequence[str], known: Sequence[str], where: str) ->
         if ticker not in known:
             near = difflib.get_close_matches(str(ticker), known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
-            problems.append(f"{where}: no ticker {ticker}; {hint}It has {some(known)}")
+            problems.append(f"{where}: no ticker {ticker}; {hint}it has {some(known)}")
         elif chosen.count(ticker) > 1:
             problems.append(f"{where}: ticker {ticker} is asked for {chosen.count(ticker)} times; name it once")
     return problems

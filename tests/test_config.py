@@ -170,7 +170,7 @@ MISTAKES = {
     "flat baseline": ("{short_mode: disabled}", "full", "strategy.compare.disabled: a mapping of keys is needed, got 'full'"),
     "empty section": ("costs: {fee_bps: 4, slippage_bps: 1e-3}", "costs:", "costs: a mapping of keys is needed, got None"),
     "key twice": ("name: sound", "name: sound\nname: sound", "name: stands twice, in line 1 and line 2; keep one"),
-    "nested key twice": ("trials: 10", "trials: 10, trials: 11", "search.trials: stands twice, in line 13 and line 13; keep one"),
+    "nested key twice": ("trials: 10", "trials: 10, trials: 11", "search.trials: stands twice, in line 13 and line 13"),
     "number as a key": ("question:", "7: x\nquestion:", "7: a key is a word, got 7; put it in quotes"),
     "address unused": ("costs:", "compute: {pool: local, address: x}\ncosts:", "compute: address 'x' names a Ray cluster"),
 }  # fmt: skip

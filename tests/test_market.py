@@ -214,6 +214,11 @@ def test_tickers_come_as_asked_and_otherwise_as_they_first_appear() -> None:
     [
         lambda frame: frame.rename(columns={"timestamp": "Date", "symbol": "Ticker", "close": "Close"}),
         lambda frame: frame.set_index("timestamp"),
+        lambda frame: frame.set_index("timestamp", drop=False),
+        lambda frame: frame.set_index(["timestamp", "symbol"]),
+        lambda frame: frame.assign(symbol=frame["symbol"].astype("category")),
+        lambda frame: frame.convert_dtypes(dtype_backend="pyarrow"),
+        lambda frame: frame.sort_values(["timestamp", "symbol"]),
         lambda frame: frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None)),
         lambda frame: frame.assign(timestamp=frame["timestamp"].dt.tz_convert("America/New_York")),
         lambda frame: frame.assign(timestamp=frame["timestamp"].dt.as_unit("ns")),
