@@ -98,7 +98,9 @@ class Market:
         gaps
             Holes in the common time axis (`calendar_of` says what counts) are refused, or kept as they come.
 
-        Raises InputError with every mistake of the table, one sentence each; rows are counted from 1.
+        Raises InputError, one sentence per mistake, with every mistake of the first of these that has any: the header;
+        cells that are no time or number; tickers asked for; the order of rows; prices, missing bars and gaps. Rows are
+        counted from 1.
         """
         bars = read_table(frame, name, tickers, start, end)
         columns = bars.columns
