@@ -126,9 +126,7 @@ def test_a_run_left_half_written_is_completed_and_not_doubled(uri: str) -> None:
 
 
 @pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, "KILLED"), (ZeroDivisionError, "FAILED")])
-def test_a_study_that_ends_early_still_writes_what_it_has(
-    uri: str, stop: type[BaseException], status: str
-) -> None:
+def test_a_study_that_ends_early_still_writes_what_it_has(uri: str, stop: type[BaseException], status: str) -> None:
     with pytest.raises(stop), Recorder.open(uri, EXPERIMENT, STUDY) as recorder:
         recorder.record(trial(number) for number in range(5))
         raise stop
@@ -175,11 +173,10 @@ def test_the_table_of_trials_opens_on_this_study_best_first(uri: str) -> None:
         assert "viewStateShareKey=demo-1" in recorder.trials_url()
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
     view = json.loads(experiment.tags["mlflow.sharedViewState.demo-1"])
     assert view["selectedColumns"] == ["metrics.`score`", "tags.`targets_met`"]
-    runs = client.search_runs(
-        [experiment.experiment_id], view["searchFilter"], order_by=[f"{view['orderByKey']} DESC"]
-    )
+    runs = client.search_runs([experiment.experiment_id], view["searchFilter"], order_by=[f"{view['orderByKey']} DESC"])
     assert [run.info.run_name for run in runs] == ["trial 1", "trial 0", "baseline full"]
 
 
@@ -202,9 +199,7 @@ def test_nothing_is_printed_while_recording(uri: str) -> None:
         "with Recorder.open(sys.argv[1], 'quiet', StudyRecord('quiet-1', 'quiet')) as recorder:\n"
         "    recorder.record([TrialRecord(0, {}, {'score': 0.5}, 1000, 2000)])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, uri], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, uri], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -225,9 +220,7 @@ def test_nothing_is_printed_while_recording(uri: str) -> None:
         ("ftp://somewhere", "'ftp' is not a kind of address known here"),
     ],
 )
-def test_an_address_that_cannot_record_is_refused_at_once(
-    tmp_path: Path, address: str, complaint: str
-) -> None:
+def test_an_address_that_cannot_record_is_refused_at_once(tmp_path: Path, address: str, complaint: str) -> None:
     (tmp_path / "notes.txt").write_text("not a database, only some words of text")
     with sqlite3.connect(tmp_path / "optuna.db") as connection:
         connection.execute("CREATE TABLE studies (id INTEGER)")
@@ -252,7 +245,9 @@ def test_a_deleted_experiment_is_refused_with_the_way_back(uri: str) -> None:
     with Recorder.open(uri, EXPERIMENT, STUDY):
         pass
     client = MlflowClient(tracking_uri=uri)
-    client.delete_experiment(client.get_experiment_by_name(EXPERIMENT).experiment_id)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
     with pytest.raises(TrackingError, match="mlflow experiments restore -x 1"):
         Recorder.open(uri, EXPERIMENT, STUDY)
 

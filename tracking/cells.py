@@ -1,7 +1,8 @@
-"""Divides a searched parameter into the cells of an axis: its own values where they are few, else equal bins."""
+"""Divides a searched parameter into the cells of an axis: its own values where they are few, else equal bins round numbers."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,8 @@ def divide(column: pd.Series[Any]) -> Cells:
     binned = len(values) > MOST_VALUES
     index = np.full(len(column), len(values), dtype=np.int64)
     if binned:
-        # About three rows fall in each cell of a map over two such parameters.
-        count = int(np.clip(round((len(numbers) / 3) ** 0.5), 4, 16))
-        edges = np.linspace(values[0], values[-1], count + 1)
-        index[~off] = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, count - 1)
-        index[off] = count
-        values = (edges[:-1] + edges[1:]) / 2
+        values, index[~off] = _round_bins(numbers)
+        index[off] = len(values)
     else:
         index[~off] = np.searchsorted(values, numbers)
     return _with_off(number_labels(values), values, index, off, binned=binned, numeric=not off.any())
@@ -67,6 +64,18 @@ def number_labels(values: NDArray[np.float64]) -> tuple[str, ...]:
         if len(set(labels)) == len(labels) and not any("e+" in label for label in labels):
             break
     return labels
+
+
+def _round_bins(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The middles of equal bins, round numbers, and the bin of every number: the one whose middle is nearest."""
+    # About three rows fall in each cell of a map over two such parameters.
+    count = int(np.clip(round((len(numbers) / 3) ** 0.5), 4, 10))
+    rough = float(numbers.max() - numbers.min()) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * digit for digit in (1.0, 2.0, 5.0, 10.0) if power * digit >= rough * (1 - 1e-9))
+    place = np.floor(numbers / step + 0.5).astype(np.int64)
+    first, last = int(place.min()), int(place.max())
+    return np.arange(first, last + 1, dtype=np.float64) * step, place - first
 
 
 def _is_numeric(column: pd.Series[Any]) -> bool:

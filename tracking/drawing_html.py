@@ -31,18 +31,18 @@ def plotly_html(figure: Figure) -> str:
             for mark in panel.marks:
                 for trace in _traces(mark, panel):
                     plot.add_trace(trace | axes)
-    plot.update_layout(height=rows * ROW_PIXELS.get(rows, LOW_ROW) + 110)
+    plot.update_layout(height=rows * ROW_PIXELS.get(rows, LOW_ROW) + 140)
     config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"filename": figure.name, "scale": 2}}
     page: str = to_html(plot, config=config, include_plotlyjs=True, full_html=True, div_id=figure.name)
-    return page.replace("<head>", f"<head><title>{html.escape(figure.title)}</title>", 1)
+    return page.replace("<head>", f"<head><title>{_safe(figure.title)}</title>", 1)
 
 
 def _layout(figure: Figure) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "template": "none",
         "title": {
-            "text": f"<b>{html.escape(figure.title)}</b>",
-            "subtitle": {"text": html.escape(figure.note), "font": {"size": 13, "color": FAINT}},
+            "text": f"<b>{_safe(figure.title)}</b>",
+            "subtitle": {"text": _safe(figure.note), "font": {"size": 13, "color": FAINT}},
             "x": 0.0,
             "xref": "paper",
             "xanchor": "left",
@@ -51,10 +51,10 @@ def _layout(figure: Figure) -> dict[str, Any]:
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": PAPER,
         "plot_bgcolor": PAPER,
-        "margin": {"l": 90, "r": 40, "t": 95, "b": 60},
+        "margin": {"l": 90, "r": 40, "t": 125, "b": 60},
         "hoverlabel": {"bgcolor": PAPER, "font": {"family": FONT, "color": INK}},
         "hovermode": "x unified" if figure.share == "x" else "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left", "font": {"size": 13}},
         "annotations": [],
     }
     for number, panel in enumerate(figure.panels, start=1):
@@ -69,9 +69,7 @@ def _layout(figure: Figure) -> dict[str, Any]:
             layout[f"yaxis{number}"]["title"] = None
         if panel.title:
             place = {"x": across[0], "y": up[1], "xref": "paper", "yref": "paper", "xanchor": "left"}
-            layout["annotations"].append(
-                place | {"yanchor": "bottom", "text": html.escape(panel.title), "showarrow": False}
-            )
+            layout["annotations"].append(place | {"yanchor": "bottom", "text": _safe(panel.title), "showarrow": False})
     return layout
 
 
@@ -92,7 +90,7 @@ def _domains(figure: Figure, number: int) -> tuple[list[float], list[float]]:
 
 def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
     axis: dict[str, Any] = {
-        "title": {"text": html.escape(meaning.label), "standoff": 12},
+        "title": {"text": _safe(meaning.label), "standoff": 12},
         "gridcolor": GRID,
         "zeroline": False,
         "tickfont": {"color": FAINT},
@@ -100,7 +98,7 @@ def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
     }
     if meaning.style == "category":
         count = len(meaning.categories)
-        axis |= {"tickvals": list(range(count)), "ticktext": list(meaning.categories), "range": [-0.5, count - 0.5]}
+        axis |= {"tickvals": list(range(count)), "ticktext": _escaped(meaning.categories), "range": [-0.5, count - 0.5]}
     elif meaning.style == "percent":
         axis |= {"tickformat": "~%"}
     elif meaning.style == "growth":
@@ -108,28 +106,29 @@ def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
     elif meaning.style == "date":
         axis |= {"type": "date"}
     if isinstance(panel, Heatmap):
-        axis |= {"showgrid": False}
+        axis |= {"showgrid": False, "ticks": ""}
     return axis
 
 
 def _heatmap(panel: Heatmap, with_scale: bool) -> dict[str, Any]:
     colours = scale(panel.quantity.good)
-    known = np.isfinite(panel.values)
+    known = np.isfinite(panel.grid)
     text = [
         [panel.quantity.text(value) if fine else "" for value, fine in zip(*pair, strict=True)]
-        for pair in zip(panel.values, known, strict=True)
+        for pair in zip(panel.grid, known, strict=True)
     ]
-    hover = f"{panel.x.label} %{{customdata[0]}}<br>{panel.y.label} %{{customdata[1]}}<br>"
+    x, y, name = (_safe(label) for label in (panel.x.label, panel.y.label, panel.quantity.name))
+    hover = f"{x} %{{customdata[0]}}<br>{y} %{{customdata[1]}}<br><b>{name} %{{text}}</b><extra></extra>"
     return {
         "type": "heatmap",
         "z": [
             [float(v) if fine else None for v, fine in zip(*pair, strict=True)]
-            for pair in zip(panel.values, known, strict=True)
+            for pair in zip(panel.grid, known, strict=True)
         ],
-        "customdata": [[[x, y] for x in panel.x.categories] for y in panel.y.categories],
+        "customdata": [[[x, y] for x in _escaped(panel.x.categories)] for y in _escaped(panel.y.categories)],
         "text": text,
         "texttemplate": "%{text}" if panel.readable else "",
-        "hovertemplate": f"{hover}<b>{panel.quantity.name} %{{text}}</b><extra></extra>",
+        "hovertemplate": hover,
         "hoverongaps": False,
         "zmin": panel.low,
         "zmax": panel.high,
@@ -138,7 +137,7 @@ def _heatmap(panel: Heatmap, with_scale: bool) -> dict[str, Any]:
         "ygap": 2,
         "showscale": with_scale,
         "colorbar": {
-            "title": {"text": html.escape(panel.quantity.label), "side": "right"},
+            "title": {"text": _safe(panel.quantity.label), "side": "right"},
             "tickformat": "~%" if panel.quantity.percent else "",
             "outlinewidth": 0,
             "thickness": 14,
@@ -163,7 +162,7 @@ def _mark(plot: Any, panel: Heatmap, axes: dict[str, str]) -> None:
 
 
 def _traces(mark: Mark, panel: Chart) -> list[dict[str, Any]]:
-    shape = {"type": "scatter", "name": html.escape(mark.name), "legendgroup": mark.name}
+    shape = {"type": "scatter", "name": _safe(mark.name), "legendgroup": _safe(mark.name)}
     if isinstance(mark, Band):
         edge = shape | {"mode": "lines", "line": {"width": 0, "color": mark.colour}, "hoverinfo": "skip"}
         red, green, blue = (int(mark.colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -179,6 +178,15 @@ def _traces(mark: Mark, panel: Chart) -> list[dict[str, Any]]:
         mode = "lines+markers" if mark.dots else "lines"
         return [shape | data | {"mode": mode, "line": line, "showlegend": mark.listed, "zorder": int(10 * mark.width)}]
     return [shape | data | {"mode": "markers", "marker": {"color": mark.colour, "size": 7}}]
+
+
+def _safe(text: str) -> str:
+    """Words of a study, such as a ticker, as text and never as markup."""
+    return html.escape(text, quote=False)
+
+
+def _escaped(words: tuple[str, ...]) -> list[str]:
+    return [_safe(word) for word in words]
 
 
 def _listed(values: Array) -> list[Any]:

@@ -10,16 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure as Sheet
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from tracking.palette import EMPTY, FAINT, GRID, INK, MARK, PAPER, scale, text_on
+from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale, text_on
 from tracking.panels import Axis, Band, Chart, Figure, Heatmap, Line, Points
 
 DOTS_PER_INCH = 150
 WIDTH = 12.8  # inches: 1920 dots, sharp on a page 1280 wide
 ROW_HEIGHT = {1: 6.2, 2: 3.9}  # inches per row of panels
 LOW_ROW = 3.3
+LETTERS_ACROSS = 150  # tick labels longer than this over the whole width are turned
 
 
 def png(figure: Figure, path: Path) -> None:
@@ -28,7 +30,7 @@ def png(figure: Figure, path: Path) -> None:
     sheet = Sheet(
         figsize=(WIDTH, 0.9 + rows * ROW_HEIGHT.get(rows, LOW_ROW)),
         dpi=DOTS_PER_INCH,
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1),  # inches of air around every panel and the title
         facecolor=PAPER,
     )
     FigureCanvasAgg(sheet)
@@ -77,9 +79,8 @@ def _draw_panels(sheet: Sheet, figure: Figure) -> None:
 
 
 def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
-    rows, columns = panel.values.shape
-    axes.set_facecolor(EMPTY)
-    axes.imshow(panel.values, cmap=_colours(panel), norm=_range(panel), origin="lower", aspect="auto")
+    rows, columns = panel.grid.shape
+    axes.imshow(panel.grid, cmap=_colours(panel), norm=_range(panel), origin="lower", aspect="auto")
     # White seams between the cells.
     axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
@@ -88,7 +89,7 @@ def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
     _label_categories(axes.xaxis, panel.x)
     _label_categories(axes.yaxis, panel.y)
     if panel.readable:
-        for (row, column), value in np.ndenumerate(panel.values):
+        for (row, column), value in np.ndenumerate(panel.grid):
             if np.isfinite(value):
                 colour = text_on(panel.depth(value))
                 axes.text(column, row, panel.quantity.text(value), ha="center", va="center", fontsize=8.5, color=colour)
@@ -150,7 +151,7 @@ def _style(axis: Any, meaning: Axis) -> None:
         _label_categories(axis, meaning)
         axis.axes.margins(x=0.1)
     elif meaning.style == "percent":
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
     elif meaning.style == "growth":
         axis.axes.set_yscale("log")
         axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
@@ -158,9 +159,12 @@ def _style(axis: Any, meaning: Axis) -> None:
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
     elif meaning.style == "number":
-        axis.set_major_locator(MaxNLocator(7))
+        axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
 
 
 def _label_categories(axis: Any, meaning: Axis) -> None:
     axis.set_label_text(meaning.label)
     axis.set_ticks(range(len(meaning.categories)), labels=meaning.categories)
+    letters = sum(len(name) + 2 for name in meaning.categories)
+    if axis.axis_name == "x" and letters > LETTERS_ACROSS / axis.axes.get_subplotspec().get_gridspec().ncols:
+        axis.set_tick_params(rotation=60)

@@ -6,6 +6,7 @@ metric is not finite are left out and counted in the note.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) ->
     panels stand side by side: the best of each cell, and its median, which is what a neighbour can expect.
     """
     rows, note = _finite(trials, metric)
-    name = f"heatmap_{metric.name}_{x.name}_{y.name}"
+    name = _file_name("heatmap", metric, x, y)
     if rows.empty:
         return Figure(name, f"{metric.name}: no configuration has a finite value", (), note)
     across, up = divide(rows[x.name]), divide(rows[y.name])
@@ -59,23 +60,29 @@ def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) ->
     kinds = {"best": best} if groups.size().max() == 1 else {"best": best, "median": groups.median()}
     low = float(min(series.min() for series in kinds.values()))
     high = float(max(series.max() for series in kinds.values()))
+    top = _top(rows, metric)
     panels: list[Heatmap] = []
     for kind, series in kinds.items():
         values = np.full(shape, np.nan)
         values.flat[series.index.to_numpy()] = series.to_numpy()
         title = f"{kind} of each cell" if len(kinds) > 1 else ""
-        panels.append(
-            Heatmap(_cell_axis(x, across), _cell_axis(y, up), values, metric, low, high, _mark(values, metric), title)
-        )
+        marked = cell[top] if kind == "best" else int(series.index[_top(series.to_frame(metric.name), metric)])
+        mark = (int(marked // shape[1]), int(marked % shape[1])) if metric.good else None
+        panels.append(Heatmap(_cell_axis(x, across), _cell_axis(y, up), values, metric, low, high, mark, title))
     if across.binned or up.binned:
         note += " Continuous parameters are binned; labels are the middles of the bins."
+    if len(best) < shape[0] * shape[1]:
+        note += " Blank cells were not tried."
+    ties = int((best == rows[metric.name][top]).sum())
+    if metric.good and ties > 1:
+        note += f" {ties} cells share the best value."
     return Figure(name, _heatmap_title(rows, x, y, metric), tuple(panels), note, columns=len(panels))
 
 
 def profile(trials: pd.DataFrame, parameters: Sequence[Quantity], metric: Quantity) -> Figure:
     """A metric along each searched parameter: best, median and 10 to 90 % band over all the others."""
     rows, note = _finite(trials, metric)
-    name = f"profile_{metric.name}"
+    name = _file_name("profile", metric)
     if rows.empty or not parameters:
         return Figure(name, f"{metric.name}: no configuration has a finite value", (), note)
     panels: list[Chart] = []
@@ -116,7 +123,9 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
     if curves.empty:
         return Figure("equity", "Equity: no curve to show", ())
     order = [best, *(name for name in curves.columns if name != best)]
-    growth, falls, heads = [], [], {}
+    growth: list[Mark] = []
+    falls: list[Mark] = []
+    heads = {}
     for number, name in enumerate(order):
         values = curves[name].to_numpy(dtype=np.float64)
         multiple = values / values[0]
@@ -124,8 +133,10 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
         heads[name] = f"{multiple[-1]:.3g}x, worst drawdown {100 * fall.min():.1f}%"
         colour, width = (BEST, 2.2) if name == best else (OTHERS[(number - 1) % len(OTHERS)], 1.3)
         label = f"{name}: {heads[name]}"
+        if name == best:
+            falls.append(Band(label, timestamps, fall, np.zeros_like(fall), colour, listed=False))
         growth.append(Line(label, timestamps, multiple, colour, width))
-        falls.append(Line(label, timestamps, fall, colour, width, listed=False))
+        falls.append(Line(label, timestamps, fall, colour, 0.6 * width, listed=False))
     time = Axis("", "date")
     panels = (
         Chart(time, Axis("growth of 1 (log scale)", "growth"), tuple(growth), height=2.0),
@@ -137,7 +148,7 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
 def progress(trials: pd.DataFrame, targets: int) -> Figure:
     """Score against trial with the running best; `trials` has `number`, `score` and `targets_met` of `targets`."""
     score = Quantity("score", good=+1)
-    rows, note = _finite(trials.sort_values("number"), score)
+    rows, note = _finite(trials.sort_values("number"), score, "trials")
     if rows.empty:
         return Figure("progress", "score: no trial has a finite value", (), note)
     number, value = rows["number"].to_numpy(), rows["score"].to_numpy(dtype=np.float64)
@@ -157,11 +168,15 @@ def progress(trials: pd.DataFrame, targets: int) -> Figure:
     return Figure("progress", title, (Chart(Axis("trial"), Axis("score"), tuple(marks)),), note)
 
 
-def _finite(trials: pd.DataFrame, metric: Quantity) -> tuple[pd.DataFrame, str]:
+def _file_name(kind: str, *shown: Quantity) -> str:
+    return re.sub(r"[^\w.-]+", "-", "_".join([kind, *(quantity.name for quantity in shown)]))
+
+
+def _finite(trials: pd.DataFrame, metric: Quantity, what: str = "configurations") -> tuple[pd.DataFrame, str]:
     """The rows that can be shown, numbered anew, and how many they are."""
     finite = np.isfinite(trials[metric.name].to_numpy(dtype=np.float64))
     left_out = int((~finite).sum())
-    note = f"{int(finite.sum()):,} configurations."
+    note = f"{int(finite.sum()):,} {what}."
     if left_out:
         note += f" {left_out:,} without a finite {metric.name} are left out."
     return trials[finite].reset_index(drop=True), note
@@ -171,27 +186,25 @@ def _array(series: pd.Series[Any]) -> FloatArray:
     return series.to_numpy(dtype=np.float64)
 
 
-def _mark(values: FloatArray, metric: Quantity) -> tuple[int, int] | None:
-    if metric.good == 0:
-        return None
-    place = np.nanargmin(values) if metric.good < 0 else np.nanargmax(values)
-    row, column = np.unravel_index(int(place), values.shape)
-    return int(row), int(column)
+def _top(rows: pd.DataFrame, metric: Quantity) -> int:
+    """The position of the best row; the first of several."""
+    values = rows[metric.name].to_numpy(dtype=np.float64)
+    return int(values.argmin() if metric.good < 0 else values.argmax())
 
 
 def _heatmap_title(rows: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) -> str:
     values = rows[metric.name].to_numpy(dtype=np.float64)
     if metric.good == 0:
         return f"{metric.name} from {metric.text(values.min())} to {metric.text(values.max())}"
-    top = int(values.argmin() if metric.good < 0 else values.argmax())
-    where = ", ".join(f"{q.name} {_shown(rows[q.name].iloc[top], q)}" for q in (x, y))
+    top = _top(rows, metric)
+    where = ", ".join(f"{q.name} {_shown(rows[q.name].iloc[top])}" for q in (x, y))
     return f"{metric.name}: best {metric.text(float(values[top]))} at {where}"
 
 
-def _shown(value: Any, quantity: Quantity) -> str:
+def _shown(value: Any) -> str:
     if pd.isna(value):
         return "off"
-    return value if isinstance(value, str) else quantity.text(float(value))
+    return value if isinstance(value, str) else f"{float(value):.3g}"
 
 
 def _cell_axis(parameter: Quantity, cells: Cells) -> Axis:

@@ -10,11 +10,10 @@ INK = "#1f2933"
 FAINT = "#66727f"
 GRID = "#e4e8ec"
 PAPER = "#ffffff"
-EMPTY = "#f1f3f5"
 MARK = "#d55e00"
 BEST = "#0072b2"
 OTHERS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
-SCALE = ("#eef4fa", "#cfe1f0", "#a5c9e3", "#71aad2", "#4189be", "#1d669f", "#0d467a", "#082c52")
+SCALE = ("#e3edf7", "#c8dcee", "#a5c9e3", "#71aad2", "#4189be", "#1d669f", "#0d467a", "#082c52")
 
 
 def scale(better: int) -> tuple[str, ...]:
@@ -26,7 +25,7 @@ def shade(fraction: float) -> str:
     """The scale's colour at `fraction` of its length, 0 palest, 1 deepest.
 
     >>> shade(0.0), shade(1.0)
-    ('#eef4fa', '#082c52')
+    ('#e3edf7', '#082c52')
     """
     place = min(max(fraction, 0.0), 1.0) * (len(SCALE) - 1)
     low = min(int(place), len(SCALE) - 2)

@@ -42,14 +42,14 @@ class Quantity:
     def text(self, value: float) -> str:
         """A value as it is read: three significant digits, or per cent.
 
-        >>> Quantity("cagr", "fraction/year").text(0.4874), Quantity("score").text(0.70142)
-        ('48.7%', '0.701')
+        >>> Quantity("cagr", "fraction/year").text(0.4874), Quantity("score").text(0.7)
+        ('48.7%', '0.700')
         """
         if not math.isfinite(value):
             return "none"
         if self.percent:
             return f"{100 * value:.1f}%" if abs(value) < 10 else f"{100 * value:,.0f}%"
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,14 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """Values (rows, columns) over two labelled axes, NaN where nothing was tried.
+    """A grid of values (rows, columns) over two labelled axes, NaN where nothing was tried.
 
     `low` and `high` end the colour scale, so that panels side by side share it; `mark` is the best cell.
     """
 
     x: Axis
     y: Axis
-    values: FloatArray
+    grid: FloatArray
     quantity: Quantity
     low: float
     high: float
@@ -130,7 +130,7 @@ class Heatmap:
     @property
     def readable(self) -> bool:
         """Whether the cells are large enough to print their values."""
-        rows, columns = self.values.shape
+        rows, columns = self.grid.shape
         return bool(rows <= 18 and columns <= 12)
 
     def depth(self, value: float) -> float:
