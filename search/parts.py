@@ -25,8 +25,7 @@ class Parts:
         self._trials = trials
         self._batch = batch
         folder.mkdir(parents=True, exist_ok=True)
-        # {first trial: rows}
-        self._rows = {int(path.stem.removeprefix("part-")): _rows(path) for path in folder.glob("part-*.parquet")}
+        self._rows = _found(folder)
 
     @property
     def done(self) -> int:
@@ -63,6 +62,16 @@ class Parts:
 
     def _path(self, first: int) -> Path:
         return self._folder / f"part-{first:09d}.parquet"
+
+
+def evaluated(folder: Path) -> int:
+    """Trials evaluated, of whatever study the folder holds."""
+    return sum(_found(folder).values())
+
+
+def _found(folder: Path) -> dict[int, int]:
+    """{first trial: rows} of the parts there are."""
+    return {int(path.stem.removeprefix("part-")): _rows(path) for path in folder.glob("part-*.parquet")}
 
 
 def _rows(path: Path) -> int:

@@ -97,9 +97,11 @@ class Space:
         return {
             "strategy": self.strategy.name,
             "constants": dict(sorted(self.constants.items())),
-            "search": [
-                [name, type(dimension).__name__, asdict(dimension)] for name, dimension in self.dimensions.items()
-            ],
+            "order": list(self.dimensions),  # a grid runs through them in this order
+            "search": {
+                name: {"kind": type(dimension).__name__, **asdict(dimension)}
+                for name, dimension in self.dimensions.items()
+            },
         }
 
     def grid(self) -> pd.DataFrame:

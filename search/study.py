@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
 import pandas as pd
 
 from kernels.errors import InputError
-from search import samplers
+from search import record, samplers
 from search.frozen import frozen_study
 from search.lock import hold
-from search.parts import Parts
+from search.parts import Parts, evaluated
 from search.space import Space
 from search.targets import Targets
-from search.trials import Trials
-
-RECORD = "search.json"
+from search.trials import Trials, told
 
 
 @dataclass(frozen=True)
@@ -86,42 +82,31 @@ class Study:
         """
         count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed)
         learns = sampler in samplers.LEARNERS
-        record = {
+        described = {
             "name": name,
             "sampler": sampler,
             "seed": seed,
             "batch": batch if learns else None,
             "space": space.spec,
             "targets": targets.spec,
+            "trials": count,
         }
+        journal, configs = folder / "optuna.journal", folder / "configs"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             hold(folder)
-            found = (folder / RECORD).exists()
-            if found and resume:
-                _same(folder, record)
-            elif not found:
-                _write(folder / RECORD, record)
+            done = evaluated(configs) + told(journal)
+            record.claim(folder, described, done=done, resume=resume)
+            if done == 0:
+                journal.unlink(missing_ok=True)  # what was asked and never told is asked anew
         except OSError as error:
             raise InputError(f"{folder}: the study cannot be kept there ({error}); name another folder") from error
         ledger: Ledger
         if learns:
-            journal = folder / "optuna.journal"
             ledger = Trials(journal, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
         else:
             points = samplers.POINTS[sampler]
-            ledger = Parts(
-                folder / "configs",
-                lambda first, n: points(space, first, n, seed),
-                trials=count,
-                batch=batch,
-            )
-        if found and not resume:
-            raise InputError(
-                f"{folder} already holds a study ({ledger.done} of {count} trials done, "
-                f"last written {_written(folder)}); "
-                "continue it with --resume, use another name, or remove the folder"
-            )
+            ledger = Parts(configs, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
         return cls(name, space, targets, ledger=ledger, trials=count, batch=batch, seed=seed)
 
     @property
@@ -185,34 +170,3 @@ class Study:
         if isinstance(self._ledger, Trials):
             return self._ledger.study
         return frozen_study(self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed)
-
-
-def _same(folder: Path, record: dict[str, Any]) -> None:
-    """InputError where the folder's study is not the one described."""
-    try:
-        kept = json.loads((folder / RECORD).read_text())
-    except ValueError as error:
-        raise InputError(f"{folder / RECORD} is damaged ({error}); remove the folder and run again") from error
-    problems = [
-        f"{folder} holds a study with another {key}: {_spelled(kept.get(key))} there, {_spelled(value)} now; "
-        "set it back, or use another name"
-        for key, value in json.loads(json.dumps(record)).items()
-        if kept.get(key) != value
-    ]
-    if problems:
-        raise InputError(problems)
-
-
-def _spelled(value: Any) -> str:
-    return json.dumps(value)
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(path)
-
-
-def _written(folder: Path) -> str:
-    newest = max(path.stat().st_mtime for path in folder.rglob("*") if path.name != "lock")
-    return datetime.fromtimestamp(newest, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -106,10 +106,14 @@ class Targets:
             "surplus_share": SURPLUS_SHARE,
             # twelve digits: weights 2 and 1 or 0.2 and 0.1 are the same score, their quotients differ in the
             # last bit
-            "targets": [
-                [t.metric, t.direction, t.value, t.reservation, round(float(w), 12)]
-                for t, w in zip(self.targets, self.weights, strict=True)
-            ],
+            **{
+                target.metric: {
+                    "at_least" if target.direction > 0 else "at_most": target.value,
+                    "reservation": target.reservation,
+                    "weight": round(float(weight), 12),
+                }
+                for target, weight in zip(self.targets, self.weights, strict=True)
+            },
         }
 
     @property

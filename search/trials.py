@@ -88,11 +88,11 @@ class Trials:
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """The results in one table, in trial order."""
-        told = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if told:
-            results = pd.DataFrame([trial.user_attrs[RESULT] for trial in told])
-            configurations = self._space.table([self._space.row(trial.params) for trial in told])
-            configurations.insert(0, "trial", [trial.number for trial in told])
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if complete:
+            results = pd.DataFrame([trial.user_attrs[RESULT] for trial in complete])
+            configurations = self._space.table([self._space.row(trial.params) for trial in complete])
+            configurations.insert(0, "trial", [trial.number for trial in complete])
             yield pd.concat([configurations, results], axis="columns")
 
     def _propose(self, number: int) -> Mapping[str, Any]:
@@ -107,6 +107,14 @@ class Trials:
 
     def _trial(self, number: int) -> optuna.Trial:
         return optuna.Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(self._id, number))
+
+
+def told(journal: Path) -> int:
+    """Trials told, of whatever study the journal holds; it is only read."""
+    if not journal.exists():
+        return 0
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    return sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -37,13 +37,13 @@ HEDGE = Strategy(
     step=lambda bar, state, p: state,
     warm_up=lambda p: 0,
 )
-# every range has steps, so that a grid can be made of it too: 6 * 11 * 4 points
+# every range has steps, so that a grid can be made of it too: 5 * 5 * 2 points
 NUMBERS = Space.of(
     HEDGE,
     search={
-        "x": {"low": 0, "high": 1, "step": 0.2},
-        "y": {"low": 0, "high": 1, "step": 0.1},
-        "bars": {"low": 10, "high": 40, "step": 10},
+        "x": {"low": 0, "high": 1, "step": 0.25},
+        "y": {"low": 0, "high": 1, "step": 0.25},
+        "bars": {"low": 10, "high": 40, "step": 30},
     },
 )
 MIXED = Space.of(
@@ -80,7 +80,7 @@ def space_for(sampler: str) -> Space:
 
 
 def opened(folder: Path, sampler: str, **changed: Any) -> Study:
-    settings: dict[str, Any] = {"sampler": sampler, "trials": 30, "batch": 8, "seed": 7} | changed
+    settings: dict[str, Any] = {"sampler": sampler, "trials": 20, "batch": 8, "seed": 7} | changed
     space = settings.pop("space", space_for(sampler))
     if sampler == "grid":
         settings["trials"] = None
@@ -125,7 +125,7 @@ def test_the_seed_makes_the_study(tmp_path: Path, sampler: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("batches", [0, 1, 3])
+@pytest.mark.parametrize("batches", [0, 2])
 def test_interrupted_between_batches_and_resumed_is_uninterrupted(tmp_path: Path, sampler: str, batches: int) -> None:
     whole = run(opened(tmp_path / "whole", sampler))
     run(opened(tmp_path / "cut", sampler), batches)
@@ -149,15 +149,15 @@ def test_a_batch_asked_and_never_told_is_asked_again(tmp_path: Path, sampler: st
 
 @pytest.mark.parametrize("sampler", LEARNERS)
 def test_a_learning_study_killed_at_any_write_resumes_as_if_it_had_not_been(tmp_path: Path, sampler: str) -> None:
-    whole = run(opened(tmp_path / "whole", sampler, trials=20))
+    whole = run(opened(tmp_path / "whole", sampler))
     journal = (tmp_path / "whole" / "optuna.journal").read_bytes()
     rng = np.random.default_rng(3)
-    for i, cut in enumerate(rng.integers(0, len(journal), 8)):
+    for i, cut in enumerate(rng.integers(0, len(journal), 6)):
         folder = tmp_path / str(i)
         shutil.copytree(tmp_path / "whole", folder)
         (folder / "optuna.journal").write_bytes(journal[:cut])  # most cuts fall inside a line
         (folder / "optuna.journal.lock").symlink_to("optuna.journal")  # as a kill while writing leaves it
-        same(run(opened(folder, sampler, trials=20, resume=True)), whole)
+        same(run(opened(folder, sampler, resume=True)), whole)
 
 
 @pytest.mark.parametrize("sampler", POINTS)
@@ -204,7 +204,7 @@ def test_learning_finds_a_planted_optimum_better_than_chance(tmp_path: Path, sam
     space = Space.of(HEDGE, search={name: {"low": 0, "high": 1} for name in ("x", "y")})
 
     def best(name: str, seed: int) -> float:
-        study = opened(tmp_path / f"{name}{seed}", name, space=space, trials=64, seed=seed)
+        study = opened(tmp_path / f"{name}{seed}", name, space=space, trials=48, seed=seed)
         run(study)
         return float(study.best(1)["sharpe"].item())
 
@@ -227,21 +227,19 @@ def test_optuna_sees_scores_parameters_and_constraints(tmp_path: Path, sampler: 
     results = run(study)
     seen = study.optuna_study.trials
     assert [trial.value for trial in seen] == results["score"].tolist()
-    same(
-        study.space.table([study.space.row(trial.params) for trial in seen]),
-        results[list(study.space.constants) + list(study.space.searched)][[p.name for p in HEDGE.parameters]],
-    )
+    names = [p.name for p in HEDGE.parameters]
+    same(study.space.table([study.space.row(trial.params) for trial in seen]), results[names])
     met = [sum(violation <= 0 for violation in trial.constraints.values()) for trial in seen]
     ok = results["status"] == "ok"
     assert results["targets_met"][ok].tolist() == [n for n, fine in zip(met, ok, strict=True) if fine]
 
 
 def test_optuna_is_given_a_sample_of_a_large_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frozen, "LARGEST", 50)
+    monkeypatch.setattr(frozen, "LARGEST", 20)
     study = opened(tmp_path / "demo", "grid")
     results = run(study)
     seen = study.optuna_study.trials
-    assert len(seen) == 50 < len(results)
+    assert len(seen) == 20 < len(results)
     scores = results.set_index("trial")["score"]
     assert all(scores[trial.user_attrs["trial"]] == trial.value for trial in seen)
     for name in study.space.searched:
@@ -257,7 +255,7 @@ def test_an_existing_study_is_not_written_over(tmp_path: Path, sampler: str) -> 
     with pytest.raises(InputError) as refused:
         opened(tmp_path / "demo", sampler)
     said = str(refused.value)
-    assert "already holds a study (16 of 30 trials done, last written 20" in said
+    assert "already holds a study (16 of 20 trials done, last written 20" in said
     assert "continue it with --resume, use another name, or remove the folder" in said
     assert opened(tmp_path / "demo", sampler, resume=True).done == 16
 
@@ -266,11 +264,35 @@ def test_another_study_is_not_resumed(tmp_path: Path) -> None:
     run(opened(tmp_path / "demo", "tpe"), 1)
     other = Targets.of({"sharpe": {"at_least": 2.0}}, metrics=["sharpe"])
     with pytest.raises(InputError) as refused:
-        opened(tmp_path / "demo", "tpe", resume=True, seed=8, batch=4, targets=other)
-    keys = [problem.split(" with another ")[1].split(":")[0] for problem in refused.value.problems]
-    assert keys == ["seed", "batch", "targets"]
-    with pytest.raises(InputError, match="with another space"):
+        opened(tmp_path / "demo", "tpe", resume=True, seed=8, batch=4, targets=other, trials=40)
+    keys = [problem.split(": ")[1].split(" is ")[0] for problem in refused.value.problems]
+    assert keys == [
+        *["seed", "batch", "targets.sharpe.at_least", "targets.sharpe.weight"],
+        *["targets.cagr.at_least", "targets.cagr.reservation", "targets.cagr.weight"],
+    ]
+    with pytest.raises(InputError, match=r"space.search.stop.kind is \"Choices\" there, not set now"):
         opened(tmp_path / "demo", "tpe", resume=True, space=NUMBERS)
+    with pytest.raises(InputError, match=r"sampler is \"tpe\" there, \"sobol\" now"):
+        opened(tmp_path / "demo", "sobol", resume=True)
+
+
+@pytest.mark.parametrize(("sampler", "other"), [("sobol", "tpe"), ("tpe", "random"), ("tpe", "nsga2")])
+def test_a_refusal_changes_nothing(tmp_path: Path, sampler: str, other: str) -> None:
+    def contents() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    run(opened(tmp_path / "demo", sampler), 1)
+    before = contents()
+    for resume in (False, True):
+        with pytest.raises(InputError):
+            opened(tmp_path / "demo", other, resume=resume)
+    assert contents() == before
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_study_of_which_nothing_was_evaluated_may_be_started_again(tmp_path: Path, sampler: str) -> None:
+    opened(tmp_path / "demo", sampler).ask()
+    same(run(opened(tmp_path / "demo", sampler, seed=8)), run(opened(tmp_path / "other", sampler, seed=8)))
 
 
 def test_a_damaged_record_of_the_study_is_named(tmp_path: Path) -> None:
@@ -311,10 +333,10 @@ def test_wrong_search_settings_are_refused_before_anything_is_written(
 
 
 def test_a_grid_is_not_cut_off_by_trials(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the grid has 264 points, got trials=100; leave trials out"):
-        Study.open(tmp_path / "a", "a", NUMBERS, TARGETS, sampler="grid", trials=100, batch=8, seed=1)
+    with pytest.raises(InputError, match="the grid has 50 points, got trials=40; leave trials out"):
+        Study.open(tmp_path / "a", "a", NUMBERS, TARGETS, sampler="grid", trials=40, batch=8, seed=1)
     study = Study.open(tmp_path / "b", "b", NUMBERS, TARGETS, sampler="grid", trials=1000, batch=8, seed=1)
-    assert study.trials == 264
+    assert study.trials == 50
     with pytest.raises(InputError, match=r"strategy.search.x: a grid needs steps"):
         Study.open(tmp_path / "c", "c", MIXED, TARGETS, sampler="grid", trials=None, batch=8, seed=1)
 
