@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -41,9 +42,18 @@ def trial(key: int | str, score: float = 0.5, **metrics: float) -> TrialRecord:
     return TrialRecord(key, {"hedge_strength": 0.3}, {"score": score, **metrics}, start, start + 1000, tags)
 
 
+@pytest.fixture(scope="module")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as a first study finds it: MLflow's tables (a second's work), no experiment of ours."""
+    path = tmp_path_factory.mktemp("store") / "fresh.db"
+    with Recorder.open(f"sqlite:///{path}", "another", replace(STUDY, study_id="another")):
+        pass
+    return path
+
+
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+def uri(tmp_path: Path, fresh_store: Path) -> str:
+    return f"sqlite:///{shutil.copy(fresh_store, tmp_path / 'mlflow.db')}"
 
 
 def recorded(uri: str) -> tuple[Any, list[Any]]:
@@ -191,7 +201,7 @@ def test_the_file_has_statistics_and_no_loose_log_when_a_study_ends(uri: str, tm
     assert not log.exists() or log.stat().st_size == 0
 
 
-def test_nothing_is_printed_while_recording(uri: str) -> None:
+def test_a_first_study_makes_its_own_store_and_prints_nothing(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from tracking.records import StudyRecord, TrialRecord\n"
@@ -199,7 +209,13 @@ def test_nothing_is_printed_while_recording(uri: str) -> None:
         "with Recorder.open(sys.argv[1], 'quiet', StudyRecord('quiet-1', 'quiet')) as recorder:\n"
         "    recorder.record([TrialRecord(0, {}, {'score': 0.5}, 1000, 2000)])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, uri], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -248,7 +264,7 @@ def test_a_deleted_experiment_is_refused_with_the_way_back(uri: str) -> None:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     client.delete_experiment(experiment.experiment_id)
-    with pytest.raises(TrackingError, match="mlflow experiments restore -x 1"):
+    with pytest.raises(TrackingError, match=f"mlflow experiments restore -x {experiment.experiment_id}"):
         Recorder.open(uri, EXPERIMENT, STUDY)
 
 
@@ -279,7 +295,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+    for _ in range(900):
         assert process.poll() is None, "the server ended before it answered"
         try:
             urllib.request.urlopen(f"{address}/health", timeout=1).close()
@@ -287,7 +303,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
         else:
             return
-    raise AssertionError("the server did not answer within 30 s")
+    raise AssertionError("the server did not answer within 90 s")
 
 
 def test_a_server_takes_the_same_records(server: str, capfd: pytest.CaptureFixture[str]) -> None:
