@@ -1,0 +1,75 @@
+"""Running a strategy on a chosen backend object, and drawing configurations of any strategy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import strategies as st
+
+from kernels import Backtest, Costs, Market, Parameter, Strategy
+from kernels.backends.numpy import NumpyBackend
+from kernels.engine import Engine, switched_off
+from kernels.launch import Backend, Launch, layout
+from kernels.planes import PlaneStore, encode
+from kernels.program import Program
+from kernels.schedule import Schedule
+
+NUMPY = NumpyBackend()
+
+
+def run(
+    market: Market, strategy: Strategy, rows: pd.DataFrame, backend: Backend = NUMPY, costs: Costs | None = None
+) -> Backtest:
+    """`kernels.backtest` on a backend object, so that one `backend` fixture serves every test."""
+    return Engine(market, strategy, costs or Costs(), backend, switched_off(strategy, rows)).run(rows)
+
+
+def launch(market: Market, strategy: Strategy, rows: pd.DataFrame, costs: Costs | None = None) -> Launch:
+    """All configurations as one launch."""
+    store = PlaneStore(market, strategy, costs or Costs())
+    off = switched_off(strategy, rows)
+    parameters = encode(strategy, rows)
+    banks = {plane.name: store.bank(plane, parameters) for plane in store.banks}
+    numbers = {n: v for n, v in parameters.items() if n not in off}
+    return Launch(Program(strategy, market.n_assets, off), numbers, store.costs.fractions, store.shared, banks)
+
+
+def plan(market: Market, strategy: Strategy, rows: pd.DataFrame) -> Schedule:
+    """The schedule that the compiled backends build their source from."""
+    return layout(launch(market, strategy, rows))[0]
+
+
+def some_values(parameter: Parameter, rng: np.random.Generator, count: int) -> list[Any]:
+    """Values all over a parameter's range, its ends and None among them."""
+    if parameter.choices:
+        return list(rng.choice(np.array(parameter.choices, dtype=object), count))
+    assert parameter.low is not None
+    assert parameter.high is not None
+    ends = [parameter.low, parameter.high]
+    inside = rng.uniform(*ends, count)
+    drawn = np.where(rng.random(count) < 0.2, rng.choice(ends, count), inside)
+    values: list[Any] = list(np.round(drawn).astype(int)) if parameter.integer else list(drawn)
+    if parameter.optional:
+        values = [None if off else v for v, off in zip(values, rng.random(count) < 0.3, strict=True)]
+    return values
+
+
+@st.composite
+def configurations(draw: st.DrawFn, strategy: Strategy, most: int = 150) -> pd.DataFrame:
+    """1 to `most` configurations of a strategy. The parameters that planes depend on are searched together or not at
+    all, and optional ones are all off or some: each pattern is another generated kernel, and these are its extremes."""
+    count = draw(st.integers(1, most))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    off, gathered = draw(st.booleans()), draw(st.booleans())
+    keys = {key for plane in strategy.planes for key in plane.keys}
+    columns: dict[str, Any] = {}
+    for parameter in strategy.parameters:
+        values = some_values(parameter, rng, count)
+        if parameter.optional:
+            values = [None] * count if off else [parameter.low if values[0] is None else values[0], *values[1:]]
+        if parameter.name in keys and not gathered:
+            values = [values[0]] * count
+        columns[parameter.name] = pd.Series(values, dtype=object if parameter.optional else None)
+    return pd.DataFrame(columns)
