@@ -76,6 +76,17 @@ def best_scores(uri: str, run_id: str) -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in history)
 
 
+def test_a_folder_may_have_a_space_and_a_sign_in_its_name(tmp_path: Path, fresh_store: Path) -> None:
+    folder = tmp_path / "my runs #2"
+    folder.mkdir()
+    uri = f"sqlite:///{shutil.copy(fresh_store, folder / 'mlflow.db')}"
+    with Recorder.open(uri, EXPERIMENT, STUDY) as recorder:
+        recorder.record([trial(0)])
+        recorder.text("study.yaml", "name: demo\n")
+    assert len(recorded(uri)[1]) == 1
+    assert len(list(folder.rglob("study.yaml"))) == 1
+
+
 def test_a_study_becomes_one_parent_run_and_every_trial_a_child_of_it(uri: str) -> None:
     with Recorder.open(uri, EXPERIMENT, STUDY) as recorder:
         recorder.record([trial(0, 0.4), trial(1, 0.7), trial("full", 0.9)])
@@ -226,6 +237,8 @@ def test_a_first_study_makes_its_own_store_and_prints_nothing(tmp_path: Path) ->
         ("sqlite:///{tmp}", "is a folder"),
         ("sqlite:///{tmp}/notes.txt", "is not a SQLite database"),
         ("sqlite:///{tmp}/optuna.db", "holds something else than MLflow records \\(studies\\)"),
+        ("sqlite:///{tmp}/a%20b.db", "a path with '%' in it"),
+        ("sqlite:///{tmp}/a.db?mode=ro", "options after '\\?' are not supported"),
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
         ("http://127.0.0.1:1", "no answer .*start the server"),

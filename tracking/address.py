@@ -95,6 +95,8 @@ def _check_sqlite(uri: str) -> None:
         raise _refusal(uri, "a database in memory is lost when the study ends; name a file, sqlite:///mlflow.db")
     if "?" in uri:
         raise _refusal(uri, "options after '?' are not supported; name the file alone")
+    if "%" in str(path):
+        raise _refusal(uri, f"MLflow cannot open a path with '%' in it, {path}; name a file elsewhere")
     if not path.parent.is_dir():
         raise _refusal(uri, f"the folder {path.parent} does not exist; create it or correct the path")
     if path.is_dir():
