@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from kernels.errors import InputError
+from search.cma import CovarianceAdaptation
 from search.hint import hint
 from search.space import Space
 
@@ -24,11 +25,21 @@ POINTS: Mapping[str, Callable[[Space, int, int, int], pd.DataFrame]] = {
 """Result-independent samplers: (space, first trial, how many, seed) -> configurations."""
 
 
+class Proposer(Protocol):
+    """What a learner makes: most of Optuna's samplers are one."""
+
+    def sample_relative(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> Mapping[str, Any]:
+        """The parameters of a trial; none of them where there is too little to learn from."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Learner:
     """A sampler that learns. `make(seed, batch)`; the batch is its generation, where it has generations."""
 
-    make: Callable[[int, int], BaseSampler]
+    make: Callable[[int, int], Proposer]
     smallest_batch: int = 1
     numbers_only: bool = False
 
@@ -36,10 +47,7 @@ class Learner:
 LEARNERS: Mapping[str, Learner] = {
     "tpe": Learner(lambda seed, batch: TPESampler(seed=seed)),
     "cmaes": Learner(
-        # no startup trials: the first generation is drawn round the middle of the space and counts
-        lambda seed, batch: CmaEsSampler(seed=seed, popsize=batch, n_startup_trials=0),
-        smallest_batch=4,
-        numbers_only=True,
+        lambda seed, batch: CovarianceAdaptation(seed=seed, population=batch), smallest_batch=4, numbers_only=True
     ),
     "nsga2": Learner(lambda seed, batch: NSGAIISampler(seed=seed, population_size=batch), smallest_batch=2),
 }
@@ -138,16 +146,13 @@ def _unfit(sampler: str, space: Space, batch: int) -> Sequence[str]:
             f"search.batch: {sampler} needs at least {learner.smallest_batch}, "
             f"since its batch is its population, got {batch}"
         )
-    if learner.numbers_only and space.searched:
+    if learner.numbers_only:
         lists = [name for name, d in space.distributions().items() if isinstance(d, CategoricalDistribution)]
         problems += [
             f"strategy.search.{name}: {sampler} moves numbers along ranges and cannot learn from a list; "
             "give {low, high}, hold it fixed, or use sampler: tpe"
             for name in lists
         ]
-        ranges = len(space.searched) - len(lists)
-        if not lists and ranges < 2:
-            problems.append(f"strategy.search: {sampler} needs two ranges, got {ranges}; use sampler: tpe")
     return problems
 
 

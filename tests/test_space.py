@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 
@@ -78,6 +78,7 @@ def test_in_a_grid_the_last_parameter_varies_fastest() -> None:
     assert rows == [(t, m, s) for t in (-0.05, -0.07) for m in ("full", "disabled") for s in (0.0, 0.1)]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_grid_rows_are_the_rows_of_the_grid(data: st.DataObject) -> None:
     space = Space.of(HEDGE, search={name: COUNTED[name] for name in ("threshold", "mode", "stop")})
@@ -105,6 +106,7 @@ def test_a_grid_of_a_hundred_million_points_is_read_anywhere() -> None:
 
 
 @pytest.mark.parametrize("draw", ["random", "sobol"])
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**31), cuts=st.lists(st.integers(0, 50), max_size=4))
 def test_points_do_not_depend_on_how_many_are_asked_for_at_once(draw: str, seed: int, cuts: list[int]) -> None:
     space = Space.of(HEDGE, search=EVERY_KIND)
@@ -122,6 +124,7 @@ def test_another_seed_gives_other_points(draw: str) -> None:
     assert not points(20, 1).equals(points(20, 2))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=6, max_size=6))
 def test_every_point_is_one_the_parameters_allow(u: list[float]) -> None:
     space = Space.of(HEDGE, search=EVERY_KIND)
@@ -154,6 +157,7 @@ def test_steps_are_free_of_binary_rounding() -> None:
     assert grid["strength"].tolist() == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
+@settings(deadline=None)
 @given(st.integers(-500, -10), st.integers(1, 200), st.sampled_from([0, 1, 2, 3]))
 def test_optuna_is_told_the_same_steps(low: int, step: int, extra: int) -> None:
     wanted = {"low": low / 1000, "high": min(-0.01, (low + step * 5 + extra) / 1000), "step": step / 1000}
@@ -190,6 +194,7 @@ def test_parameters_that_are_off_everywhere_are_known() -> None:
     assert Space.of(HEDGE, fixed={"stop": None}, search={"trail": [None, 2.0]}).none_everywhere == ("stop",)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_what_optuna_proposes_becomes_a_configuration_of_the_space(data: st.DataObject) -> None:
     space = Space.of(HEDGE, search=EVERY_KIND)

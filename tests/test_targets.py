@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.errors import InputError
@@ -48,6 +48,7 @@ def test_published_rows_score_what_the_specification_says(
     assert scored["targets_met"].item() == 3
 
 
+@settings(deadline=None)
 @given(st.tuples(any_finite, any_finite, any_finite, any_finite))
 def test_score_lies_between_0_and_1_for_any_finite_metrics(row: tuple[float, float, float, float]) -> None:
     scored = DEFAULT.score(frame(row))
@@ -55,6 +56,7 @@ def test_score_lies_between_0_and_1_for_any_finite_metrics(row: tuple[float, flo
     assert scored["status"].item() == "ok"
 
 
+@settings(deadline=None)
 @given(
     st.tuples(any_finite, any_finite, any_finite, any_finite),
     st.sampled_from(range(4)),
@@ -72,6 +74,7 @@ def test_score_never_falls_when_a_metric_improves(
     assert better_score >= worse_score - 12 * 2**-53
 
 
+@settings(deadline=None)
 @given(st.tuples(any_finite, any_finite, any_finite, any_finite))
 def test_score_reaches_its_mark_exactly_where_every_target_is_met(
     row: tuple[float, float, float, float],
@@ -90,6 +93,7 @@ def test_the_smallest_miss_is_seen(shortfall: float) -> None:
     assert scored["targets_met"].tolist() == [3, 4]
 
 
+@settings(deadline=None)
 @given(st.tuples(ordinary, ordinary, ordinary, ordinary), st.sampled_from(range(4)))
 def test_slope_is_continuous(row: tuple[float, float, float, float], which: int) -> None:
     # the steepest scale is 0.1 and the second derivative of the score in a margin stays below 4,
@@ -102,6 +106,7 @@ def test_slope_is_continuous(row: tuple[float, float, float, float], which: int)
     assert np.abs(np.diff(slopes)).max() < 4 * h / 0.1**2
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(ordinary, ordinary, ordinary, ordinary), min_size=1, max_size=20), st.data())
 def test_score_does_not_depend_on_the_other_trials(
     rows: list[tuple[float, float, float, float]], data: st.DataObject
@@ -111,6 +116,7 @@ def test_score_does_not_depend_on_the_other_trials(
     pd.testing.assert_frame_equal(together, DEFAULT.score(frame(rows[which])), check_exact=True)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(range(4)), st.sampled_from([math.nan, math.inf, -math.inf]))
 def test_a_metric_that_is_not_finite_makes_the_score_0(which: int, bad: float) -> None:
     row = [2.0, 0.5, 0.05, 0.7]
