@@ -37,6 +37,7 @@ class Schedule:
     shared_planes: tuple[Symbol, ...]
     gathered_planes: tuple[Symbol, ...]
     state: tuple[str, ...]
+    scalar_state: tuple[Symbol, ...]  # the state per configuration that a bar reads
     uniform: tuple[Symbol, ...]  # once
     setup: tuple[Symbol, ...]  # once per configuration
     kept_setup: tuple[Symbol, ...]  # of these (and of the parameters), what the bars read
@@ -70,11 +71,13 @@ def schedule(traced: Traced) -> Schedule:
     vectors = [n for n in in_lanes if n.per_asset and _is_work(n)]
     scalars = [n for n in in_lanes if not n.per_asset and _is_work(n) and n.op not in REDUCTIONS]
     reductions = [n for n in nodes if n.op in REDUCTIONS]
-    last = max([level[n.index] for n in vectors] + [level[n.index] - 1 for n in reductions], default=0)
-    count = last + 1
-
     changed = {k: o for k, o in traced.outputs.items() if not (o.op == "state" and o.name == k)}
     vector_commits = {k: o for k, o in changed.items() if traced.start[k].per_asset}
+    # State per asset that becomes a number made of reductions needs a stage after them, though it may hold nothing else.
+    ends = [*vectors, *vector_commits.values()]
+    last = max([level[n.index] for n in ends] + [level[n.index] - 1 for n in reductions], default=0)
+    count = last + 1
+
     # A state is overwritten in the last stage that reads its old value; a bare copy of another state waits for the end.
     reads: dict[str, int] = {}
     for n in (*vectors, *reductions):
@@ -138,6 +141,7 @@ def schedule(traced: Traced) -> Schedule:
         shared_planes=tuple(n for n in nodes if n.op == "plane" and not n.per_lane),
         gathered_planes=tuple(n for n in nodes if n.op == "plane" and n.per_lane),
         state=tuple(k for k in traced.start if k in changed or k in read_names),
+        scalar_state=tuple(n for n in nodes if n.op == "state" and not n.per_asset and n.name in read_names),
         uniform=tuple(n for n in nodes if not n.per_lane and not n.per_bar and _is_work(n)),
         setup=tuple(n for n in nodes if is_setup(n) and _is_work(n)),
         kept_setup=tuple(n for n in nodes if is_setup(n) and n.index in read_in_bars),

@@ -36,7 +36,8 @@ class _Source:
         self.lines: list[str] = []
 
     def number(self, value: float, wide: bool) -> str:
-        text = {"inf": "(1e300 * 1e300)", "-inf": "(-1e300 * 1e300)"}.get(repr(value), repr(value))
+        special = {"inf": "(1e300 * 1e300)", "-inf": "(-1e300 * 1e300)", "nan": "(0.0 * (1e300 * 1e300))"}
+        text = special.get(repr(value), repr(value))
         return f"((real){text})" if self.mixed and not wide else text
 
     def add(self, depth: int, text: str) -> None:
@@ -136,12 +137,8 @@ class _Source:
         for n in plan.shared_planes:
             if not n.per_asset:
                 add(2, f"const real {variable(n)} = plane_{n.name}[t];")
-        live = {a.index for n in plan.traced.graph.nodes for a in n.args} | {
-            o.index for o in plan.traced.outputs.values()
-        }
-        for n in plan.traced.graph.nodes:
-            if n.op == "state" and not n.per_asset and n.index in live:
-                add(2, f"const {self.type(n)} {variable(n)} = state_{variable(n)};")
+        for n in plan.scalar_state:
+            add(2, f"const {self.type(n)} {variable(n)} = state_{variable(n)};")
         self.let(2, plan.bar_scalars)
         crossing = {n.index for stage in plan.stages for n in stage.crossing}
         for stage in plan.stages:
@@ -174,7 +171,7 @@ def why_not() -> str | None:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"no CUDA device answers ({error})"
+        return f"no CUDA device answers ({str(error).partition(':')[0]})"
     return None if count else "no CUDA device is visible"
 
 

@@ -203,12 +203,12 @@ class _Source:
                 array, i = self.rows["state", name]
                 add(
                     2,
-                    f"{array}[{i}, :] = {leaf.start!r}" if array != "V" else f"{array}[{i}, :, :] = {leaf.start!r}",
+                    f"{array}[{i}, {':' if array != 'V' else ':, :'}] = {self.number(leaf.start, wide=True)}",
                 )
         add(2, "for b in range(len(edges) - 1):")
         for name, leaf in ((n, start[n]) for n in plan.state):
             if name.startswith("sums."):
-                add(3, f"W[{self.rows['state', name][1]}, :] = {leaf.start!r}".replace("inf", "np.inf"))
+                add(3, f"W[{self.rows['state', name][1]}, :] = {self.number(leaf.start, wide=True)}")
         add(3, "for t in range(edges[b], edges[b + 1]):")
         for n in plan.shared_planes:
             if not n.per_asset:
