@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracking.cells import MOST_VALUES, divide
-from tracking.drawing_html import plotly_html
+from tracking.drawing_html import page
 from tracking.figures import equity, heatmap, profile, progress, write
 from tracking.panels import Band, Chart, Figure, Heatmap, Line, Points, Quantity
 
@@ -63,13 +63,13 @@ KINDS = ["heatmap", "profile", "equity", "progress", "nothing"]
 
 def drawn(figure: Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Traces and layout as the page hands them to plotly."""
-    page = plotly_html(figure)
-    start = page.index("Plotly.newPlot(", page.rindex("<script")) + len("Plotly.newPlot(")
+    whole = page("study", [figure])
+    start = whole.index("Plotly.newPlot(", whole.rindex("<script")) + len("Plotly.newPlot(")
     decoder = json.JSONDecoder()
     parts = []
     for _ in range(3):
-        start = re.compile(r"[\s,]*").match(page, start).end()  # type: ignore[union-attr]
-        part, start = decoder.raw_decode(page, start)
+        start = re.compile(r"[\s,]*").match(whole, start).end()  # type: ignore[union-attr]
+        part, start = decoder.raw_decode(whole, start)
         parts.append(part)
     return parts[1], parts[2]
 
@@ -199,12 +199,12 @@ def test_cells_that_share_the_best_value_are_counted() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_is_drawn_and_is_wide_enough_to_read(kind: str, tmp_path: Path) -> None:
-    page, picture = write(example(kind), tmp_path / "figures")
+    whole, picture = write("study", [example(kind)], tmp_path / "figures")
     pixels = matplotlib.image.imread(picture)
     assert pixels.shape[1] == 1920
     painted = np.mean(np.any(pixels[..., :3] < 0.97, axis=-1))
     assert painted > (0.002 if kind == "nothing" else 0.01)
-    assert page.stat().st_size > 1_000_000
+    assert whole.stat().st_size > 1_000_000
 
 
 class _References(HTMLParser):
@@ -220,28 +220,28 @@ class _References(HTMLParser):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_fetches_nothing(kind: str) -> None:
-    page = plotly_html(example(kind))
+    whole = page("study", [example(kind)])
     references = _References()
-    references.feed(page)
+    references.feed(whole)
     assert references.found == []
     # The page's own part, outside the plotting library, names no address at all.
-    assert "http" not in page[page.rindex("<script") :]
+    assert "http" not in whole[whole.rindex("<script") :]
 
 
 def test_text_from_a_study_cannot_become_part_of_the_page() -> None:
     table = sweep(20).rename(columns={"mode": "<img src=x>"})
-    page = plotly_html(heatmap(table, Quantity("<img src=x>"), STRENGTH, SCORE))
-    assert "<img src=x>" not in page
+    whole = page("<img src=x>", [heatmap(table, Quantity("<img src=x>"), STRENGTH, SCORE)])
+    assert "<img src=x>" not in whole
 
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_one_configuration_is_enough_for_every_figure(rows: int, tmp_path: Path) -> None:
     table = sweep(rows).assign(number=range(rows), targets_met=0)
     days = np.array(["2024-01-01"], dtype="datetime64[us]")
-    for figure in (
+    figures = [
         heatmap(table, STRENGTH, WINDOW, SCORE),
         profile(table, [WINDOW], SCORE),
         progress(table, 0),
         equity(days, pd.DataFrame({"best": [1.0]}), "best"),
-    ):
-        write(figure, tmp_path)
+    ]
+    assert len(write("study", figures, tmp_path)) == 5

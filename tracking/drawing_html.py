@@ -1,8 +1,9 @@
-"""Draws a figure as one interactive HTML page with plotly: the library inside it, nothing fetched from anywhere."""
+"""Draws figures as one interactive HTML page with plotly: the library inside it once, nothing fetched from anywhere."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,18 @@ LOW_ROW = 290
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-def plotly_html(figure: Figure) -> str:
-    """The page, whole: it opens from disk, without a network."""
+def page(title: str, figures: Sequence[Figure]) -> str:
+    """The figures one below the other, whole: the page opens from disk, without a network."""
+    from plotly.offline import get_plotlyjs
+
+    head = f"<meta charset='utf-8'><title>{_safe(title)}</title><script>{get_plotlyjs()}</script>"
+    style = f"body {{ margin: 0 auto; max-width: 1400px; background: {PAPER}; }}"
+    drawn = "\n".join(_plot(figure) for figure in figures)
+    return f"<!doctype html><html><head>{head}<style>{style}</style></head><body>\n{drawn}\n</body></html>\n"
+
+
+def _plot(figure: Figure) -> str:
+    """One figure's part of the page."""
     from plotly.graph_objects import Figure as Plot
     from plotly.io import to_html
 
@@ -33,8 +44,8 @@ def plotly_html(figure: Figure) -> str:
                     plot.add_trace(trace | axes)
     plot.update_layout(height=rows * ROW_PIXELS.get(rows, LOW_ROW) + 140)
     config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"filename": figure.name, "scale": 2}}
-    page: str = to_html(plot, config=config, include_plotlyjs=True, full_html=True, div_id=figure.name)
-    return page.replace("<head>", f"<head><title>{_safe(figure.title)}</title>", 1)
+    part: str = to_html(plot, config=config, include_plotlyjs=False, full_html=False, div_id=figure.name)
+    return part
 
 
 def _layout(figure: Figure) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tracking.cells import Cells, divide
-from tracking.drawing_html import plotly_html
+from tracking.drawing_html import page
 from tracking.drawing_png import png
 from tracking.palette import BEST, OTHERS, shade
 from tracking.panels import (
@@ -33,13 +33,15 @@ from tracking.panels import (
 )
 
 
-def write(figure: Figure, folder: Path) -> tuple[Path, Path]:
-    """`<name>.html` and `<name>.png` in `folder`, which is created where it is missing."""
+def write(title: str, figures: Sequence[Figure], folder: Path) -> list[Path]:
+    """`figures.html` with all of them, then `<name>.png` each, in `folder`, which is created where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    html, picture = folder / f"{figure.name}.html", folder / f"{figure.name}.png"
-    html.write_text(plotly_html(figure), encoding="utf-8")
-    png(figure, picture)
-    return html, picture
+    together = folder / "figures.html"
+    together.write_text(page(title, figures), encoding="utf-8")
+    pictures = [folder / f"{figure.name}.png" for figure in figures]
+    for figure, picture in zip(figures, pictures, strict=True):
+        png(figure, picture)
+    return [together, *pictures]
 
 
 def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) -> Figure:
