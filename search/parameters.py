@@ -30,6 +30,11 @@ COST_WORDS = frozenset(
 RANGE_KEYS = ("low", "high", "step", "log")
 
 
+def defaults(strategy: Strategy) -> dict[str, ParameterValue]:
+    """Every parameter at its default, numbers as floats, so that a default and the same value fixed are one."""
+    return {p.name: float(p.default) if isinstance(p.default, int) else p.default for p in strategy.parameters}
+
+
 def fixed_values(
     strategy: Strategy, given: Mapping[str, Any], *, where: str
 ) -> tuple[dict[str, ParameterValue], list[str]]:

@@ -16,7 +16,7 @@ from kernels.errors import InputError
 from kernels.market import FloatArray
 from kernels.strategy import Parameter, ParameterValue, Strategy
 from search.dimension import Choices, Dimension, Values
-from search.parameters import dimension_of, fixed_values
+from search.parameters import defaults, dimension_of, fixed_values
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Space:
                 dimensions[name] = dimension
         if problems:
             raise InputError(problems)
-        constants = {p.name: p.default for p in strategy.parameters if p.name not in dimensions} | values
-        return cls(strategy, constants, dimensions)
+        constants = {**defaults(strategy), **values}
+        return cls(strategy, {name: v for name, v in constants.items() if name not in dimensions}, dimensions)
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -121,13 +121,11 @@ class Space:
 
     def grid_rows(self, start: int, stop: int) -> pd.DataFrame:
         """Points `start` .. `stop - 1` of the grid; a million points need never exist at once."""
+        self.grid_size()  # refuses ranges without steps
         rest = np.arange(start, stop, dtype=np.int64)
         columns: dict[str, Values] = {}
         for name, dimension in reversed(list(self.dimensions.items())):
-            count = dimension.count
-            if count is None:
-                self.grid_size()  # raises: names every range without steps
-                continue
+            count = dimension.count or 1
             columns[name] = dimension.pick(rest % count)
             rest = rest // count
         return self._table(columns, stop - start)
@@ -185,7 +183,6 @@ class Space:
         """
         problems: list[str] = []
         rows: list[dict[str, ParameterValue]] = []
-        defaults = {p.name: p.default for p in self.strategy.parameters}
         for label, given in (compare or {}).items():
             where = f"strategy.compare.{label}"
             if not isinstance(given, Mapping):
@@ -193,7 +190,7 @@ class Space:
                 continue
             values, found = fixed_values(self.strategy, given, where=where)
             problems += found
-            rows.append({**defaults, **self.constants, **values})
+            rows.append({**defaults(self.strategy), **self.constants, **values})
         if problems:
             raise InputError(problems)
         return self.table(rows).set_axis(pd.Index(list(compare or {}), dtype="str", name="label"), axis="index")

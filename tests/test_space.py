@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import pairwise
 from typing import Any
@@ -218,6 +219,7 @@ def test_spec_tells_spaces_apart() -> None:
         Space.of(HEDGE, search={"stop": {"low": 0.1, "high": 0.2, "step": 0.1}}).spec,
     ]
     assert all(a != b for i, a in enumerate(specs) for b in specs[:i])
+    assert json.dumps(Space.of(HEDGE, fixed={"lookback": 30}).spec) == json.dumps(Space.of(HEDGE).spec)
     assert Space.of(HEDGE, fixed={"stop": "none"}).spec == Space.of(HEDGE, fixed={"stop": None}).spec
 
 
