@@ -3,6 +3,7 @@
 from kernels.account import Costs
 from kernels.engine import Backtest, Paths, backtest, paths
 from kernels.errors import BackendError, InputError
+from kernels.loading import load_strategy
 from kernels.market import Market
 from kernels.metrics import METRICS
 from kernels.strategies import tsmom_hedge
@@ -23,5 +24,6 @@ __all__ = [
     "Plane",
     "Strategy",
     "backtest",
+    "load_strategy",
     "paths",
 ]

@@ -16,7 +16,7 @@ def trailing_sums(x: FloatArray, windows: FloatArray) -> FloatArray:
     lengths = windows.astype(int)
     out = np.full((len(lengths), *x.shape), np.nan)
     total = np.zeros_like(x)
-    for k in range(int(lengths.max())):
+    for k in range(min(int(lengths.max()), len(x))):  # a longer window never fills
         total[k:] += x[: len(x) - k]
         for slot in np.flatnonzero(lengths == k + 1):
             out[slot, k:] = total[k:]
@@ -50,7 +50,7 @@ def true_range_average(market: Market, window: int = 14) -> FloatArray:
     previous = np.concatenate([close[:1], close[:-1]])
     spans = np.maximum(high - low, np.maximum(np.abs(high - previous), np.abs(low - previous)))
     spans[0] = high[0] - low[0]
-    average = np.empty_like(spans)
+    average: FloatArray = np.empty_like(spans)
     average[0] = spans[0]
     for t in range(1, len(spans)):
         average[t] = average[t - 1] + (spans[t] - average[t - 1]) / window

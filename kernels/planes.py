@@ -95,13 +95,13 @@ class PlaneStore:
 
     def _checked(self, plane: Plane, array: FloatArray, key: tuple[float, ...]) -> FloatArray:
         array = np.ascontiguousarray(array, dtype=np.float64)
+        at = ", ".join(f"{k}={v:g}" for k, v in zip(plane.keys, key, strict=True))
+        where = f"plane '{plane.name}'{f' at {at}' if at else ''}"
         shape = (self.market.n_bars, self.market.n_assets)
         if array.shape not in ({shape} if plane.keys else {shape, shape[:1]}):
-            raise TypeError(f"plane '{plane.name}' {key}: shape {shape} is needed, compute() gave {array.shape}")
+            raise TypeError(f"{where}: shape {shape} is needed, compute() gave {array.shape}")
         if np.isnan(array).any():
-            raise ValueError(
-                f"plane '{plane.name}' {key} holds NaN: give missing values a number that means 'no position' in the rule"
-            )
+            raise ValueError(f"{where} holds NaN: give missing values a number that means 'no position' in the rule")
         return array
 
 

@@ -22,6 +22,11 @@ class Carried(NamedTuple):
     sums: BlockSums
 
 
+class _Parameters(SimpleNamespace):
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"p.{name}: no such parameter; this strategy has {', '.join(sorted(vars(self)))}")
+
+
 @dataclass(frozen=True)
 class Program:
     """One strategy's whole bar for a market of A assets.
@@ -52,7 +57,7 @@ class Program:
 
     def namespace(self, values: dict[str, Any]) -> SimpleNamespace:
         """Parameters as `p.<name>`, those switched off as None."""
-        return SimpleNamespace(**{**dict.fromkeys(self.off), **values})
+        return _Parameters(**{**dict.fromkeys(self.off), **values})
 
 
 @dataclass(frozen=True)

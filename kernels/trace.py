@@ -132,15 +132,19 @@ class Symbol:
             f"a symbol has no value yet, so math.* and float() cannot take it: {_INSTEAD.format('sqrt, exp, log, ...')}"
         )
 
-    def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> NoReturn:
+    def __array_ufunc__(self, ufunc: Any, method: str, *values: Any, **_: Any) -> Symbol:
+        if method == "__call__" and ufunc.__name__ in _OPERATORS:  # a NumPy number on the left: np.sqrt(2.0) * x
+            return apply(ufunc.__name__, *values)
         raise TypeError(f"np.{ufunc.__name__} cannot take a symbol: {_INSTEAD.format(ufunc.__name__)}")
 
     def __array_function__(self, function: Any, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(f"np.{function.__name__} cannot take a symbol: {_INSTEAD.format(function.__name__)}")
 
 
+_ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide"})
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
 _LOGIC = frozenset({"and", "or", "not"})
+_OPERATORS = _ARITHMETIC | COMPARISONS
 LEAVES = frozenset({"constant", "parameter", "cost", "plane", "state"})
 REDUCTIONS = frozenset({"sum", "max"})
 
