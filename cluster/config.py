@@ -227,11 +227,15 @@ class ComputeConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where MLflow keeps the trials; experiment null is hedgegrid/<strategy>."""
+    """Where MLflow keeps the trials; experiment null is hedgegrid/<strategy>.
+
+    A study of more than `max_runs` trials records its best `max_runs` at the end; all are in configs.parquet.
+    """
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str | None = None
     enabled: Flag = True
+    max_runs: Annotated[Whole, Field(ge=1)] = 2000
 
 
 def _default_targets() -> dict[str, TargetKeys | None]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from kernels.backends.numpy import NumpyBackend
 from kernels.errors import InputError
 from kernels.launch import Backend
+from kernels.program import Program, trace
+from kernels.schedule import schedule
+from kernels.strategy import Strategy
 
 BACKENDS = ("numpy", "numba", "cuda")
 PRECISIONS = ("float64", "mixed")
@@ -73,3 +76,22 @@ def choose(name: str = "auto", precision: str = "float64", *, threads: int | Non
     if precision == "mixed":
         raise InputError("compute.precision: mixed is for the compiled backends (numba, cuda); numpy works in float64")
     return Choice(NumpyBackend(), why)
+
+
+def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precision: str = "float64") -> str:
+    """The source that a compiled backend generates from a strategy, every parameter in use and every bank shared.
+
+    InputError for a backend that generates none.
+    """
+    planes = {"open": True, "high": True, "low": True, "close": True, "fill": True, "fillable": False}
+    planes |= {plane.name: True for plane in strategy.planes}
+    plan = schedule(trace(Program(strategy, n_assets), planes))
+    if backend == "cuda":
+        from kernels.backends import cuda
+
+        return cuda.source(plan, mixed=precision == "mixed")
+    if backend == "numba":
+        from kernels.backends import numba
+
+        return numba.source(plan, mixed=precision == "mixed")
+    raise InputError(f"--backend: source is generated for cuda and numba, got {backend!r} (numpy runs the step as it is)")

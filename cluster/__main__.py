@@ -1,0 +1,5 @@
+"""`python -m cluster` is the command `hedgegrid`."""
+
+from cluster.cli import main
+
+main()

@@ -1,0 +1,247 @@
+"""What the terminal shows: live progress of a run, and tables of trials, plans, markets and strategies."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cluster.job import Outcome
+from cluster.plan import Plan
+from cluster.pool import Pool
+from kernels import METRICS, Strategy
+from kernels.market_calendar import when
+from kernels.market_check import Description
+from tracking.address import ui_command
+from tracking.panels import Quantity
+
+LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
+
+
+class Live:
+    """A progress bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._bar: Progress | None = None
+        self._best = 0.0
+        self._total = self._done = 0
+        self._began = self._told = 0.0
+
+    def started(self, plan: Plan, pool: Pool, done: int) -> None:
+        """Say what is about to run."""
+        self._total = plan.trials - done + len(plan.baselines)
+        self._began = self._told = time.perf_counter()
+        if self._quiet:
+            return
+        market, backend = plan.market, plan.choice.backend.name
+        steps = self._total * market.n_bars * market.n_assets
+        self._console.print(
+            f"[bold]{escape(plan.config.name)}[/]  {plan.strategy.name} on {market.n_assets} assets x "
+            f"{market.n_bars:,} bars, {self._total:,} configurations ({steps:,} bar-steps)"
+        )
+        resumed = f"; {done:,} trials were done before" if done else ""
+        workers = "this process" if pool.workers == 1 else f"{pool.workers} Ray workers"
+        self._console.print(f"backend {backend}: {escape(plan.choice.reason)}; {workers}{resumed}")
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[best]}"),
+                console=self._console,
+            )
+            self._bar.add_task("configurations", total=self._total, rate="", best="")
+            self._bar.start()
+
+    def advanced(self, configurations: int) -> None:
+        """Move the bar, or print a line when some seconds have passed."""
+        self._done += configurations
+        now = time.perf_counter()
+        rate = self._done / max(now - self._began, 1e-9)
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=self._done, rate=f"{rate:,.0f}/s")
+        elif not self._quiet and now - self._told > LINE_SECONDS:
+            self._told = now
+            left = (self._total - self._done) / rate
+            self._console.print(
+                f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left:,.0f} s left, "
+                f"best score {self._best:.3f}"
+            )
+
+    def scored(self, rows: pd.DataFrame) -> None:
+        """Keep the best score in view."""
+        self._best = max(self._best, float(rows["score"].max()))
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], best=f"best {self._best:.3f}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+
+
+def show_outcome(console: Console, outcome: Outcome) -> None:
+    """The best trials beside the baselines, where everything lies, and how to browse it."""
+    plan = outcome.plan
+    metrics = plan.targets.metrics
+    roomy = console.width >= 120
+    title = f"{plan.config.name}: best of {outcome.trials:,} trials beside the baselines"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in (*plan.space.searched, "score", "targets_met", *metrics):
+        head = name if roomy else name.replace("_", "\n")
+        table.add_column(f"{head}\n(margin)" if name in metrics else head, justify="right")
+    rows = [(f"trial {int(r['trial'])}", r) for r in outcome.best.to_dict("records")]
+    for number, (label, row) in enumerate(rows):
+        table.add_row(
+            *_cells(plan, label, row, roomy), style="bold" if number == 0 else "", end_section=number == len(rows) - 1
+        )
+    for label, row in zip(outcome.baselines.index, outcome.baselines.to_dict("records"), strict=True):
+        table.add_row(*_cells(plan, str(label), row, roomy), style="dim")
+    console.print(table)
+    wanted = ", ".join(
+        f"{t.metric} {'>=' if t.direction > 0 else '<='} {_text(t.metric, t.value)}" for t in plan.targets.targets
+    )
+    console.print(f"targets: {wanted}; a margin of 0 or more meets its target")
+    spent = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in outcome.seconds.items())
+    console.print(f"time: {spent}")
+    console.print(f"files: {outcome.folder}/ (best.yaml, configs.parquet, figures/)", soft_wrap=True)
+    if outcome.trials_url:
+        if command := ui_command(plan.config.tracking.uri):
+            console.print(f"browse: {command}", soft_wrap=True, highlight=False)
+        console.print(f"        {outcome.trials_url}", soft_wrap=True, highlight=False)
+
+
+def outcome_json(outcome: Outcome) -> str:
+    """The outcome for programs."""
+    plan = outcome.plan
+    return json.dumps(
+        {
+            "study": plan.config.name,
+            "folder": str(outcome.folder),
+            "trials": outcome.trials,
+            "evaluated": outcome.evaluated,
+            "backend": plan.choice.backend.name,
+            "data_digest": plan.market.digest,
+            "seconds": outcome.seconds,
+            "best": _plain(outcome.best.to_dict("records")),
+            "baselines": {str(k): _plain(v) for k, v in outcome.baselines.to_dict("index").items()},
+            "study_url": outcome.study_url,
+        },
+        indent=1,
+    )
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """What `hedgegrid run` would do."""
+    market, config = plan.market, plan.config
+    rate, seconds = plan.estimate()
+    table = Table(title=f"{config.name}: the plan (nothing has been run)", show_header=False, title_justify="left")
+    first, last = when(market.timestamps[0]), when(market.timestamps[-1])
+    table.add_row("market", f"{market.n_assets} assets, {market.n_bars:,} bars, {first} to {last}")
+    table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
+    table.add_row("searched", ", ".join(plan.space.searched) or "nothing")
+    table.add_row(
+        "configurations", f"{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}"
+    )
+    table.add_row("chunks", f"{plan.chunks:,} in batches of {min(plan.batch, plan.trials):,}")
+    steps = (plan.trials + len(plan.baselines)) * market.n_bars * market.n_assets
+    table.add_row("bar-steps", f"{steps:,}")
+    table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")
+    for what, size in plan.bytes().items():
+        table.add_row(what, _bytes(size))
+    workers = config.compute.workers or 1
+    table.add_row(
+        "estimated time", f"{seconds / workers:,.1f} s ({rate:,.0f} configurations/s on one worker, measured here)"
+    )
+    table.add_row("results", str(plan.folder))
+    table.add_row("MLflow", config.tracking.uri if config.tracking.enabled else "off")
+    console.print(table)
+
+
+def show_market(console: Console, found: Description) -> None:
+    """The market as the engine sees it."""
+    table = Table(title="the market as the engine sees it", show_header=False, title_justify="left")
+    table.add_row("tickers", ", ".join(found.tickers))
+    table.add_row("bars", f"{found.n_bars:,}, {when(found.first)} to {when(found.last)}")
+    table.add_row("columns", ", ".join(found.columns))
+    table.add_row("bars per year", f"{found.bars_per_year:g}")
+    gaps = found.calendar.gaps
+    missing = sum(g.missing for g in gaps)
+    table.add_row(
+        "gaps", f"{len(gaps)} ({missing} bars missing), first after {when(gaps[0].after)}" if gaps else "none"
+    )
+    table.add_row("digest", found.digest)
+    console.print(table)
+    if found.suspicions:
+        odd = Table(title="worth a look", title_justify="left")
+        for head in ("kind", "tickers", "bars", "what"):
+            odd.add_column(head)
+        for s in found.suspicions:
+            odd.add_row(s.kind, ", ".join(s.tickers), f"{s.bars:,}", escape(s.text))
+        console.print(odd)
+    else:
+        console.print("nothing suspicious found")
+
+
+def show_strategies(console: Console, strategies: Iterable[Strategy]) -> None:
+    """The catalogue."""
+    for strategy in strategies:
+        console.print(f"[bold]{strategy.name}[/]  {strategy.summary}\n[dim]{escape(strategy.source)}[/]")
+        table = Table()
+        for head in ("parameter", "default", "range", "unit", "meaning"):
+            table.add_column(head)
+        for p in strategy.parameters:
+            span = (
+                ", ".join(p.choices) if p.choices else f"{p.low:g} .. {p.high:g}" + (" or none" if p.optional else "")
+            )
+            default = "none" if p.default is None else str(p.default)
+            table.add_row(p.name, default, span, p.unit, p.doc)
+        console.print(table)
+
+
+def _cells(plan: Plan, label: str, row: dict[Any, Any], roomy: bool) -> list[str]:
+    cells = [label, *(_value(row[name]) for name in plan.space.searched), f"{row['score']:.3f}"]
+    cells.append(f"{int(row['targets_met'])} of {len(plan.targets.metrics)}")
+    between = " " if roomy else "\n"
+    return cells + [f"{_text(m, row[m])}{between}({row[f'margin_{m}']:+.2f})" for m in plan.targets.metrics]
+
+
+def _value(value: Any) -> str:
+    if pd.isna(value):
+        return "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _text(metric: str, value: float) -> str:
+    return Quantity(metric, METRICS[metric].unit, METRICS[metric].good).text(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= 1024
+    return ""

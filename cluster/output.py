@@ -1,0 +1,225 @@
+"""The files of a finished study under `runs/<study>/`, and what MLflow shows of them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import platform
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from cluster.config import resolved_yaml, study_digest
+from cluster.plan import Plan
+from kernels import METRICS, paths
+from kernels.errors import InputError
+from search.study import Study
+from tracking import figures
+from tracking.panels import Figure, Quantity
+from tracking.recorder import Recorder
+
+MOST_HEATMAPS = 6  # pairs of searched parameters drawn for the score
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a study is, for ever: `runs/<study>/identity.json`."""
+
+    study_id: str
+    study_digest: str
+    data_digest: str
+    version: str
+
+
+def identify(plan: Plan, study: Study) -> Identity:
+    """The identity kept in the study's folder, made for a new study.
+
+    InputError where a resumed study would go on with other data or rules.
+    """
+    path = plan.folder / "identity.json"
+    now = Identity(
+        study_id=f"{plan.config.name}-{uuid.uuid4().hex[:8]}",
+        study_digest=hashlib.sha256((study_digest(plan.config) + (plan.code or "")).encode()).hexdigest(),
+        data_digest=plan.market.digest,
+        version=version("hedgegrid"),
+    )
+    if not path.exists():
+        replace_text(path, json.dumps(asdict(now), indent=1) + "\n")
+        replace_text(plan.folder / "study.yaml", resolved_yaml(plan.config))
+        return now
+    kept = Identity(**json.loads(path.read_text()))
+    if study.done and kept.data_digest != now.data_digest:
+        raise InputError(
+            f"{plan.folder}: the market data changed since this study began (digest {kept.data_digest[:12]} then, "
+            f"{now.data_digest[:12]} now); use another name, or bring the old data back"
+        )
+    if study.done and kept.study_digest != now.study_digest:
+        raise InputError(
+            f"{plan.folder}: market, costs or precision of the study file changed since this study began; compare with "
+            f"{plan.folder / 'study.yaml'}, or use another name"
+        )
+    return kept
+
+
+def scored_baselines(plan: Plan, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Baselines as the study's results have trials: parameters, metrics, score, margins; index: labels."""
+    scores = plan.targets.score(metrics)
+    return pd.concat(
+        [
+            plan.baselines.reset_index(drop=True),
+            metrics.drop(columns="status"),
+            scores,
+        ],
+        axis="columns",
+    ).set_axis(plan.baselines.index)
+
+
+def write(plan: Plan, identity: Identity, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) -> list[Path]:
+    """configs.parquet, trials.parquet, best.yaml and the figures; returns the figures' paths."""
+    folder = plan.folder
+    _stream_parquet(study.tables(), folder / "configs.parquet")
+    columns = ["trial", *(p.name for p in plan.strategy.parameters), "score", "targets_met", "status"]
+    _stream_parquet((t[columns] for t in study.tables()), folder / "trials.parquet")
+    baselines.rename_axis("label").reset_index().to_parquet(folder / "baselines.parquet", index=False)
+    replace_text(folder / "best.yaml", best_yaml(plan, identity, best.iloc[0]))
+    return figures.write(plan.config.name, list(draw(plan, study, best, baselines)), folder / "figures")
+
+
+def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
+    """The best configuration with its provenance."""
+
+    def plain(value: Any) -> Any:
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            return None
+        return value.item() if isinstance(value, np.generic) else value
+
+    content = {
+        "strategy": plan.strategy.name,
+        "parameters": {p.name: plain(row[p.name]) for p in plan.strategy.parameters},
+        "score": float(row["score"]),
+        "targets_met": f"{int(row['targets_met'])} of {len(plan.targets.metrics)}",
+        "margins": {m: float(row[f"margin_{m}"]) for m in plan.targets.metrics},
+        "metrics": {m: float(row[m]) for m in METRICS},
+        "costs": plan.config.costs.model_dump(),
+        "from": {
+            "study": plan.config.name,
+            "trial": int(row["trial"]),
+            "configurations_tried": plan.trials,
+            "seed": plan.config.search.seed,
+            "score_spec": plan.targets.score_spec,
+            **asdict(identity),
+            "backend": plan.choice.backend.name,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def draw(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) -> Iterator[Figure]:
+    """The figures of a study: progress, profiles, heatmaps, and the equity of the best beside the baselines."""
+    searched = [_parameter(plan, name) for name in plan.space.searched]
+    measures = [Quantity("score", good=+1), *(_metric(m) for m in plan.targets.metrics)]
+    columns = ["trial", *plan.space.searched, *(m.name for m in measures), "targets_met"]
+    trials = pd.concat([table[columns] for table in study.tables()], ignore_index=True)
+    yield figures.progress(trials.rename(columns={"trial": "number"}), len(plan.targets.metrics))
+    for measure in measures:
+        if searched:
+            yield figures.profile(trials, searched, measure)
+    pairs = list(itertools.combinations(searched, 2))[:MOST_HEATMAPS]
+    for y, x in pairs:
+        for measure in measures if (y, x) == pairs[0] else measures[:1]:
+            yield figures.heatmap(trials, x, y, measure)
+    names = [p.name for p in plan.strategy.parameters]
+    drawn = pd.concat([best.iloc[:1][names], baselines[names]], ignore_index=True)
+    labels = [f"best (trial {best['trial'].iloc[0]})", *map(str, baselines.index)]
+    run = paths(plan.market, plan.strategy, drawn, costs=plan.costs)
+    yield figures.equity(run.timestamps, pd.DataFrame(run.equity, columns=labels), labels[0])
+
+
+def publish(
+    recorder: Recorder,
+    plan: Plan,
+    identity: Identity,
+    written: list[Path],
+    best: pd.DataFrame,
+    baselines: pd.DataFrame,
+    trials: int,
+) -> None:
+    """The study's note, best metrics and files on its own run."""
+    recorder.text("study.yaml", (plan.folder / "study.yaml").read_text())
+    recorder.text("best.yaml", (plan.folder / "best.yaml").read_text())
+    for path in written:
+        recorder.artifact(path, "figures")
+    top = best.iloc[0]
+    recorder.summary(
+        note(plan, best, baselines, trials),
+        metrics={"score": float(top["score"])} | {m: float(top[m]) for m in METRICS},
+        tags={"best_trial": str(int(top["trial"])), "targets_met": f"{int(top['targets_met'])}"},
+    )
+
+
+def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, trials: int) -> str:
+    """The study in Markdown: the question, the best trials beside the baselines, what to keep in mind."""
+    shown = ["score", "targets_met", *plan.targets.metrics]
+    head = ["", *plan.space.searched, *shown]
+    lines = [f"# {plan.config.name}", "", plan.config.question, "", f"{trials:,} configurations tried.", ""]
+    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = [(f"trial {r['trial']}", r) for r in best.head(5).to_dict("records")]
+    rows += [(str(i), r) for i, r in zip(baselines.index, baselines.to_dict("records"), strict=True)]
+    for label, row in rows:
+        cells = [
+            _parameter(plan, p).text(row[p]) if isinstance(row[p], float) else str(row[p]) for p in plan.space.searched
+        ]
+        cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
+        cells += [_metric(m).text(row[m]) for m in plan.targets.metrics]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"- {text}" for text in caveats(plan, trials))]
+    return "\n".join(lines)
+
+
+def caveats(plan: Plan, trials: int) -> list[str]:
+    """What a reader must be told about these numbers."""
+    told = [f"The best of {trials:,} configurations is chosen in sample: expect less of it on new data."]
+    if plan.costs.fill == "close":
+        told.append("Orders fill at the close that the signal has seen (fill: close), which no trader can do.")
+    return [*told, *plan.strategy.notes]
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _stream_parquet(tables: Iterator[pd.DataFrame], path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    writer: pq.ParquetWriter | None = None
+    for frame in tables:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        if writer is None:
+            writer = pq.ParquetWriter(partial, table.schema, write_page_checksum=True)
+        writer.write_table(table.cast(writer.schema))
+    assert writer is not None
+    writer.close()
+    partial.replace(path)
+
+
+def _parameter(plan: Plan, name: str) -> Quantity:
+    return Quantity(name, plan.strategy.parameter(name).unit)
+
+
+def _metric(name: str) -> Quantity:
+    return Quantity(name, METRICS[name].unit, METRICS[name].good)

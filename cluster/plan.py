@@ -1,0 +1,212 @@
+"""What a study is going to do, before it does it: everything that can be refused is refused here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from cluster import sources
+from cluster.config import StudyConfig
+from cluster.pool import chunks, cores
+from cluster.worker import Task
+from kernels import METRICS, Costs, Market, Strategy, load_strategy
+from kernels.backends import Choice, choose
+from kernels.blocks import SUMS
+from kernels.errors import InputError
+from kernels.planes import market_planes
+from search import samplers
+from search.dimension import Choices
+from search.space import Space
+from search.targets import Targets
+from tracking.address import TrackingError, check_tracking_uri
+
+BATCH = 65_536  # trials evaluated together where points do not depend on results
+LEARNING_BATCH = 16  # and where they do
+SAMPLE = 512  # configurations that the estimate of the run time is measured on
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can be run."""
+
+    config: StudyConfig
+    folder: Path
+    market: Market
+    strategy: Strategy
+    code: str | None
+    costs: Costs
+    space: Space
+    targets: Targets
+    baselines: pd.DataFrame
+    choice: Choice
+    trials: int
+    batch: int
+
+    @property
+    def task(self) -> Task:
+        """What the workers are given."""
+        return Task(
+            self.market,
+            self.strategy.name,
+            self.code,
+            self.costs,
+            self.choice.backend.name,
+            self.config.compute.precision,
+            self.off,
+        )
+
+    @property
+    def off(self) -> frozenset[str]:
+        """Optional parameters that no trial and no baseline sets."""
+        return frozenset(n for n in self.space.none_everywhere if self.baselines.get(n, pd.Series()).isna().all())
+
+    @property
+    def chunks(self) -> int:
+        """Chunks that the trials are cut into."""
+        workers = self.config.compute.workers or 1
+        whole, rest = divmod(self.trials, self.batch)
+        return whole * sum(1 for _ in chunks(self.batch, workers)) + sum(1 for _ in chunks(rest, workers))
+
+    @property
+    def blocks(self) -> int:
+        """Calendar months that have a return."""
+        return len(pd.Series(self.market.timestamps[1:].astype("datetime64[M]")).unique())
+
+    def bytes(self) -> dict[str, int]:
+        """Memory of the large things: the market's planes, one slice of a bank, statistics of one launch, the results."""
+        plane = 8 * self.market.n_bars * self.market.n_assets
+        each = 8 * len(SUMS) * self.blocks
+        return {
+            "planes of the market": plane * (len(market_planes(self.market, self.costs)) + len(self.strategy.planes)),
+            "one more value of a lookback": plane,
+            "statistics of one launch": min(self.choice.backend.output_bytes, each * min(self.batch, self.trials)),
+            "results of one batch": 8 * min(self.batch, self.trials) * (len(self.strategy.parameters) + len(METRICS)),
+        }
+
+    def estimate(self) -> tuple[float, float]:
+        """Configurations per second measured on a few of them (after compiling), and seconds for all trials."""
+        engine = self.task.engine()
+        sample = self.space.random(min(SAMPLE, self.trials), seed=0) if self.space.searched else self.baselines
+        engine.metrics(sample.iloc[:1])
+        engine.metrics(sample)
+        started = time.perf_counter()
+        engine.metrics(sample)
+        rate = len(sample) / (time.perf_counter() - started)
+        return rate, self.trials / rate
+
+
+def make_plan(config: StudyConfig, runs: Path) -> Plan:
+    """Read and check everything a study needs; InputError with every mistake. Nothing is written."""
+    problems: list[str] = []
+
+    def attempt(step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except InputError as error:
+            problems.extend(p for p in error.problems if p not in problems)
+        except TrackingError as error:
+            problems.append(str(error))
+        return None
+
+    study = config.strategy
+    code = attempt(lambda: _read_code(study.file or "")) if study.file else None
+    market = attempt(lambda: sources.load(config.market))
+    strategy = None if study.file and code is None else attempt(lambda: load_strategy(study.name, code))
+    costs = Costs(config.costs.fee_bps, config.costs.slippage_bps, config.costs.fill)
+    wanted: Mapping[str, Any] = config.targets
+    targets = attempt(lambda: Targets.of(wanted, metrics=METRICS))
+    choice = attempt(lambda: choose(config.compute.backend, config.compute.precision))
+    if config.tracking.enabled:
+        attempt(lambda: check_tracking_uri(config.tracking.uri))
+    folder = runs / config.name
+    attempt(lambda: _check_writable(folder))
+    if market is not None:
+        attempt(lambda: market_planes(market, costs))
+    space = baselines = trials = None
+    if strategy is not None:
+        space = attempt(lambda: Space.of(strategy, fixed=study.fixed, search=study.search))
+    if space is not None:
+        baselines = attempt(lambda: space.baselines(study.compare))
+        batch = batch_size(config)
+        trials = attempt(
+            lambda: samplers.check(
+                config.search.sampler, space, trials=config.search.trials, batch=batch, seed=config.search.seed
+            )
+        )
+        if market is not None:
+            attempt(lambda: _check_length(market, space, baselines))
+    if problems:
+        raise InputError(problems)
+    assert market is not None
+    assert strategy is not None
+    assert targets is not None
+    assert space is not None
+    assert baselines is not None
+    assert choice is not None
+    assert trials is not None
+    return Plan(
+        config, folder, market, strategy, code, costs, space, targets, baselines, choice, trials, batch_size(config)
+    )
+
+
+def batch_size(config: StudyConfig) -> int:
+    """Trials evaluated together: what the study says, else many where points do not depend on results."""
+    if config.search.batch is not None:
+        return config.search.batch
+    return BATCH if config.search.sampler in samplers.POINTS else LEARNING_BATCH
+
+
+def _read_code(file: str) -> str:
+    path = Path(file).expanduser()
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"strategy.file: {path} cannot be read ({error})") from error
+
+
+def _check_writable(folder: Path) -> None:
+    parent = folder
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: the results cannot be written there ({parent} is not a folder you may write to)")
+
+
+def _check_length(market: Market, space: Space, baselines: pd.DataFrame | None) -> None:
+    """A market must outlast the longest warm-up that the study asks for."""
+    rows = [_largest(space), *([] if baselines is None else _rows(baselines))]
+    need = max(space.strategy.warm_up(row) for row in rows)
+    if market.n_bars <= need + 1:
+        raise InputError(
+            f"market: {space.strategy.name} places its first order after up to {need} bars with these parameters, and "
+            f"the market has {market.n_bars}; take a longer history (start, end) or search shorter windows"
+        )
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _largest(space: Space) -> dict[str, Any]:
+    """Every parameter at the largest number a trial can give it."""
+    largest: dict[str, Any] = dict(space.constants)
+    for name, dimension in space.dimensions.items():
+        if isinstance(dimension, Choices):
+            values = dimension.values  # noqa: PD011 - a tuple
+            numbers = [v for v in values if isinstance(v, (int, float))]
+            largest[name] = max(numbers) if numbers else values[0]
+        else:
+            largest[name] = float(dimension.from_unit(np.array([np.nextafter(1.0, 0.0)]))[0])
+    return largest
+
+
+__all__ = ["Plan", "cores", "make_plan"]

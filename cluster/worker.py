@@ -1,0 +1,52 @@
+"""One worker: a process that owns a device, or a share of the cores, and one compiled kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+import pyarrow as pa
+
+from kernels import Costs, Market, load_strategy
+from kernels.backends import choose
+from kernels.engine import Engine
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker of a study is given once. `code` is the text of a user's own strategy file, or None."""
+
+    market: Market
+    strategy: str
+    code: str | None
+    costs: Costs
+    backend: str
+    precision: str
+    off: frozenset[str] = field(default_factory=frozenset)
+
+    def engine(self, threads: int | None = None) -> Engine:
+        """The engine that runs this task in this process."""
+        backend = choose(self.backend, self.precision, threads=threads).backend
+        return Engine(self.market, load_strategy(self.strategy, self.code), self.costs, backend, self.off)
+
+
+class Worker:
+    """Chunks of configurations in, their metrics out, both as Arrow tables. It keeps nothing between chunks but speed."""
+
+    def __init__(self, task: Task, threads: int | None = None) -> None:
+        self._engine = task.engine(threads)
+
+    def run(self, chunk: pa.Table) -> pa.Table:
+        """Metrics of every configuration of the chunk, in its order."""
+        return to_arrow(self._engine.metrics(from_arrow(chunk)))
+
+
+def to_arrow(frame: pd.DataFrame) -> pa.Table:
+    """A table of configurations or metrics as Arrow, without its index."""
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def from_arrow(table: pa.Table) -> pd.DataFrame:
+    """The same table back."""
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
