@@ -1,0 +1,118 @@
+"""One meaning: every backend computes what NumPy computes, for every strategy and any configurations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from histories import history, part
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rules import BUDGET, CURVE, TANGLE
+from running import NUMPY, configurations, launch, plan, run, some_values
+
+from kernels import METRICS, STRATEGIES, Backtest, Costs, InputError, Strategy
+from kernels.account import FILLS
+from kernels.backends import choose
+from kernels.launch import Backend
+
+CATALOGUE = [*STRATEGIES.values(), BUDGET, TANGLE]
+ROUNDED_DIFFERENTLY = {"exp", "log"}  # an ulp apart between libraries, and all that is computed from them
+
+# Three assets throughout: a kernel is compiled for a number of assets, which takes longer than all it then computes.
+MARKETS = st.builds(
+    lambda T, seed: part(history(400, 3, seed), slice(400 - T, None)),
+    st.sampled_from([2, 3, 8, 45, 130, 400]),
+    st.integers(0, 3),
+)
+COSTS = st.builds(Costs, st.sampled_from([0.0, 4.0, 150.0]), st.sampled_from([0.0, 5.0]), st.sampled_from(FILLS))
+
+
+def agree(ours: Backtest, meaning: Backtest, backend: Backend) -> None:
+    """Numba: every block statistic to the bit. CUDA source: every metric to 1e-12 of itself."""
+    assert ours.metrics["status"].equals(meaning.metrics["status"])
+    if backend.name == "numba":
+        assert np.array_equal(ours.statistics.values, meaning.statistics.values, equal_nan=True)
+        return
+    # Each operation is rounded once, as IEEE 754 says, in the order the rule has, and no compiler may contract two into
+    # one; so bits are equal. The promise leaves room for sums of 2192 terms in another order: 2192 * 2**-52 < 1e-12.
+    names = list(METRICS)
+    np.testing.assert_allclose(ours.metrics[names], meaning.metrics[names], rtol=1e-12, atol=0.0)
+
+
+@pytest.mark.parametrize("strategy", CATALOGUE, ids=lambda s: s.name)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_every_backend_equals_numpy(strategy: Strategy, backend: Backend, data: Any) -> None:
+    assert not ROUNDED_DIFFERENTLY & {n.op for n in plan(history(), strategy, _rows(strategy, 1)).traced.graph.nodes}
+    market, costs = data.draw(MARKETS), data.draw(COSTS)
+    rows = data.draw(configurations(strategy))
+    meaning = run(market, strategy, rows, NUMPY, costs)
+    agree(run(market, strategy, rows, backend, costs), meaning, backend)
+
+
+def _rows(strategy: Strategy, count: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({p.name: some_values(p, rng, count) for p in strategy.parameters}, dtype=object)
+
+
+@pytest.mark.parametrize("assets", [[1], [2, 0, 1, 2, 0]], ids=["one asset", "five assets"])
+def test_every_backend_equals_numpy_on_few_and_on_more_assets(assets: list[int], backend: Backend) -> None:
+    one = history(90)
+    columns = {name: array[:, assets] for name, array in one.columns.items()}
+    market = replace(one, tickers=tuple(f"X{i}" for i in range(len(assets))), **columns)  # type: ignore[arg-type]
+    strategy = STRATEGIES["tsmom_hedge"]
+    rows = _rows(strategy, 65)
+    agree(run(market, strategy, rows, backend), run(market, strategy, rows), backend)
+
+
+def test_functions_of_a_mathematics_library_agree_to_their_rounding(backend: Backend) -> None:
+    """exp, log and norm_cdf differ by an ulp between libraries, and no decision of this rule hangs on one."""
+    market, rows = history(), _rows(CURVE, 70)
+    meaning, ours = run(market, CURVE, rows), run(market, CURVE, rows, backend)
+    # Per bar, ten such functions of an ulp each move the weight by 10 * 2**-52 and the equity by as much, in 400 bars by
+    # 4000 * 2**-52 < 1e-12; the statistics sum amounts near 1.
+    np.testing.assert_allclose(ours.statistics.values, meaning.statistics.values, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES.values(), TANGLE], ids=lambda s: s.name)
+def test_mixed_precision_stays_near_float64(strategy: Strategy, backend: Backend) -> None:
+    """float32 state with float64 sums: each bar's return is a few roundings of 2**-24 away, and so is each decision.
+
+    A decision on a tie (a stop touched to the last digit) may fall the other way, so of many configurations most must be
+    near: their return per bar is off by at most 40 roundings of 2**-24 * leverage, which a random walk of 400 bars adds
+    up to sqrt(400) * 40 * 2**-24 < 5e-5 per unit of leverage.
+    """
+    market, rows = history(), _rows(strategy, 100)
+    exact = run(market, strategy, rows).metrics
+    mixed = run(market, strategy, rows, replace(backend, precision="mixed")).metrics  # type: ignore[type-var]
+    assert (mixed["status"] == exact["status"]).all()
+    usable = exact["status"] == "ok"
+    leverage = np.maximum(1.0, exact["exposure"])
+    away = (np.log1p(mixed["total_return"]) - np.log1p(exact["total_return"])).abs() / leverage
+    assert (away[usable] < 5e-5).mean() > 0.9
+    assert not (mixed[usable] == exact[usable]).all(axis=None)  # it is another precision indeed
+
+
+@pytest.mark.parametrize("strategy", [STRATEGIES["tsmom_hedge"], BUDGET], ids=lambda s: s.name)
+def test_a_bank_read_slice_by_slice_is_the_same_as_slice_after_slice(strategy: Strategy, backend: Backend) -> None:
+    """Configurations that read different slices of a bank, in one launch, against one launch per slice."""
+    market, rows = history(), _rows(strategy, 40, seed=3).fillna(0.5)
+    keys = list(dict.fromkeys(key for plane in strategy.planes for key in plane.keys))
+    together = run(market, strategy, rows, backend).statistics.values  # noqa: PD011 - an array
+    assert any(bank.shape[2] > 1 for bank, _ in launch(market, strategy, rows).banks.values())
+    for _, same in rows.groupby(keys):
+        alone = run(market, strategy, same, backend).statistics.values  # noqa: PD011 - an array
+        assert np.array_equal(alone, together[:, :, same.index], equal_nan=True)
+
+
+def test_an_unknown_backend_or_precision_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match="choose one of auto, numpy, numba, cuda, got 'gpu'"):
+        choose("gpu")
+    with pytest.raises(InputError, match="choose one of float64, mixed, got 'float32'"):
+        choose("auto", "float32")
+    with pytest.raises(InputError, match="mixed is for the compiled backends"):
+        choose("numpy", "mixed")
