@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +58,9 @@ def synthetic(bars: int, assets: int, seed: int = 0) -> Market:
 
 def cut(whole: Market, bars: int) -> Market:
     """The first bars of a market."""
-    columns = {n: getattr(whole, n) for n in ("close", "open", "high", "low", "volume")}
-    first = {n: None if a is None else a[:bars] for n, a in columns.items()}
-    return Market(whole.tickers, whole.timestamps[:bars], **first, bars_per_year=whole.bars_per_year)
+    columns = {n: getattr(whole, n) for n in ("open", "high", "low", "close", "volume")}
+    first = {n: a[:bars] for n, a in columns.items() if a is not None}
+    return replace(whole, timestamps=whole.timestamps[:bars], **first)
 
 
 def published() -> pd.DataFrame:

@@ -6,16 +6,17 @@ previous bar a loop over plain Python floats per asset (several times faster tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from kernels.account import Costs
-from kernels.market import Market
+from kernels.market import FloatArray, Market
 
 START_CASH, SMALLEST_ORDER = 10_000.0, 1e-8
-RULE: dict[str, float | str] = {  # specs of the published sweep
+RULE: dict[str, Any] = {  # specs of the published sweep
     "lookback": 30,
     "vol_window": 30,
     "vol_target": 0.35,
@@ -27,40 +28,41 @@ RULE: dict[str, float | str] = {  # specs of the published sweep
     "stop_loss": 0.10,
     "rebalance_threshold": 0.05,
 }
-Rule = Mapping[str, float | str]
+Rule = Mapping[str, Any]
+Floats = Sequence[float] | FloatArray
 
 
 def momentum(close: pd.DataFrame, volume: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """Yesterday's volume-weighted momentum sign times volatility target over volatility, (T, A)."""
-    returns = np.log(close / close.shift())
-    weight = np.log1p(volume)
-    lookback, window = int(rule["lookback"]), int(rule["vol_window"])
+    returns = cast("pd.DataFrame", np.log(close / close.shift()))
+    weight = cast("pd.DataFrame", np.log1p(volume))
+    lookback, window = rule["lookback"], rule["vol_window"]
     mean = (returns * weight).rolling(lookback).sum() / weight.rolling(lookback).sum()
     volatility = returns.rolling(window).std() * np.sqrt(365.0)
-    size = float(rule["vol_target"]) / volatility.clip(lower=float(rule["min_volatility"]))
-    return (np.sign(mean) * size).shift().fillna(0.0)
+    size = rule["vol_target"] / volatility.clip(lower=rule["min_volatility"])
+    return cast("pd.DataFrame", np.sign(mean) * size).shift().fillna(0.0)
 
 
 def hedged(signal: pd.DataFrame, drawdown: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """Longs as they are, shorts by mode, all capped, (T, A)."""
     if rule["short_mode"] == "hedge_only":
-        armed = drawdown < float(rule["hedge_threshold"])
-        signal = signal.where(signal >= 0.0, (float(rule["hedge_strength"]) * signal).where(armed, 0.0))
+        armed = drawdown < rule["hedge_threshold"]
+        signal = signal.where(signal >= 0.0, (rule["hedge_strength"] * signal).where(armed, 0.0))
     elif rule["short_mode"] == "disabled":
         signal = signal.clip(lower=0.0)
-    return signal.clip(-float(rule["max_leverage"]), float(rule["max_leverage"]))
+    return signal.clip(-rule["max_leverage"], rule["max_leverage"])
 
 
-def account(weights: list[float], close: list[float], fill: list[float], rule: Rule, costs: Costs) -> list[float]:
+def account(weights: Floats, close: Floats, fill: Floats, rule: Rule, costs: Costs) -> list[float]:
     """Value of one asset's account at each close, (T,): stop loss, rebalancing threshold, orders, cash."""
     fee, slippage = costs.fee_bps / 1e4, costs.slippage_bps / 1e4
     buy, sell = (1 + slippage) * (1 + fee), (1 - slippage) * (1 - fee)
-    stop, threshold = float(rule["stop_loss"]), float(rule["rebalance_threshold"])
+    stop, threshold = rule["stop_loss"], rule["rebalance_threshold"]
     cash, units, last, direction, entry = START_CASH, 0.0, 0.0, 0, 0.0
     values = []
     for t, price in enumerate(close):
         weight = weights[t]
-        side = (weight > 0) - (weight < 0)
+        side = 1 if weight > 0 else -1 if weight < 0 else 0
         if side != direction:
             direction, entry = side, price
         elif (direction > 0 and price < entry * (1 - stop)) or (direction < 0 and price > entry * (1 + stop)):
@@ -109,15 +111,20 @@ def frames(market: Market) -> dict[str, pd.DataFrame]:
     return {n: pd.DataFrame(a, index=index, columns=list(market.tickers)) for n, a in columns.items()}
 
 
-def backtest(data: Mapping[str, pd.DataFrame], configuration: Rule, costs: Costs) -> pd.DataFrame:
-    """One configuration from prices to metrics (one row)."""
-    rule = {**RULE, **configuration}
+def backtest(
+    data: Mapping[str, pd.DataFrame], configuration: Mapping[Any, Any], costs: Costs, *, floats: bool = True
+) -> pd.DataFrame:
+    """One configuration from prices to metrics (one row); the account loop over Python floats or NumPy scalars."""
+    rule: Rule = {**RULE, **configuration}
     close, fill = data["close"], data["open"].shift(-1)
     drawdown = close / close.cummax() - 1.0
     weights = hedged(momentum(close, data["volume"], rule), drawdown, rule)
-    values = pd.DataFrame(
-        {a: account(weights[a].tolist(), close[a].tolist(), fill[a].tolist(), rule, costs) for a in close},
-        index=close.index,
-    )
-    returns = values / values.shift(fill_value=START_CASH) - 1.0
+    values = {}
+    for asset in close:
+        weight, mark, price = (
+            column.tolist() if floats else column.to_numpy() for column in (weights[asset], close[asset], fill[asset])
+        )
+        values[asset] = account(weight, mark, price, rule, costs)
+    table = pd.DataFrame(values, index=close.index)
+    returns = table / table.shift(fill_value=START_CASH) - 1.0
     return summary(returns.mean(axis=1).to_frame())

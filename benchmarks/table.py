@@ -39,9 +39,9 @@ class Table:
         return f"## {self.title}\n\n{head}\n{body}\n" + (f"\n{self.note}\n" if self.note else "")
 
 
-def rate(bar_steps: float, seconds: float) -> str:
+def rate(bar_steps_per_second: float) -> str:
     """Million bar-steps (configurations x assets x bars) per second, three digits."""
-    value = bar_steps / seconds / 1e6
+    value = bar_steps_per_second / 1e6
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

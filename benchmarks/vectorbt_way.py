@@ -6,6 +6,7 @@ for all columns at once. The orders are then the engine's own, and so are cash l
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -21,11 +22,7 @@ from kernels.market import FloatArray
 def load() -> Any:
     """The vectorbt package, or None where it is not installed."""
     os.environ.setdefault("MPLBACKEND", "Agg")
-    try:
-        import vectorbt
-    except ImportError:
-        return None
-    return vectorbt
+    return importlib.import_module("vectorbt") if importlib.util.find_spec("vectorbt") else None
 
 
 def targets(weights: FloatArray, close: FloatArray, stop: float, threshold: float) -> FloatArray:
@@ -57,13 +54,11 @@ def backtest(
     strength = configurations["hedge_strength"].to_numpy()[:, None]
     armed = (mode == "hedge_only") & (drawdown < configurations["hedge_threshold"].to_numpy()[:, None])
     short = np.where(mode == "full", signal, np.where(armed, strength * signal, 0.0))
-    cap = float(RULE["max_leverage"])
+    cap = RULE["max_leverage"]
     weights = np.clip(np.where(signal < 0.0, short, signal), -cap, cap)  # (T, C, A)
     bars, count, assets = weights.shape
     wide = np.tile(close.to_numpy(), (1, count))
-    size = targets(
-        weights.reshape(bars, -1), wide, float(RULE["stop_loss"]), float(RULE["rebalance_threshold"])
-    )
+    size = targets(weights.reshape(bars, -1), wide, RULE["stop_loss"], RULE["rebalance_threshold"])
     size[-1] = np.nan  # no open follows the last bar
     columns = pd.MultiIndex.from_product([range(count), close.columns])
     portfolio = vectorbt.Portfolio.from_orders(

@@ -1,0 +1,46 @@
+"""`python -m benchmarks`: measure everything on this machine in one process, print tables, keep them in results/."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+
+from benchmarks import cases, compare, table
+from benchmarks.table import Table
+from kernels.market import Market
+
+PARTS: dict[str, tuple[Callable[[Market], Table], ...]] = {
+    "backends": (compare.kernels, compare.whole),
+    "ways": (compare.ways,),
+}
+WIDTH = 130  # of what is written to a file or a pipe
+PACKAGES = ("numpy", "numba", "pandas", "vectorbt")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--no-write", action="store_true", help="print only, leave benchmarks/results as it is")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"unknown part {', '.join(unknown)}; parts are {', '.join(PARTS)}")
+
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    market, source = cases.market()
+    where = f"{table.circumstances(*PACKAGES)}. Market: {source}, {market.n_assets} assets, {market.n_bars} bars."
+    console.print(where)
+    for part in arguments.parts or PARTS:
+        tables = []
+        for measure in PARTS[part]:
+            tables.append(measure(market))
+            tables[-1].print(console)
+        if not arguments.no_write:
+            console.print(f"written: {table.write(part, part, where, tables)}")
+
+
+if __name__ == "__main__":
+    main()
