@@ -23,9 +23,16 @@ def trailing_sums(x: FloatArray, windows: FloatArray) -> FloatArray:
     return out
 
 
+def log_returns(market: Market) -> FloatArray:
+    """ln(C_t / C_{t-1}), (T, A); the first bar has none (NaN). A ratio first: prices in other units change no bit."""
+    returns = np.full_like(market.close, np.nan)
+    returns[1:] = np.log(market.close[1:] / market.close[:-1])
+    return returns
+
+
 def realised_volatility(market: Market, windows: FloatArray) -> FloatArray:
     """Annualised sample standard deviation (ddof 1) of the last `windows[k]` log returns, bank (K, T, A)."""
-    returns = np.diff(np.log(market.close), axis=0, prepend=np.nan)
+    returns = log_returns(market)
     n = windows[:, None, None]
     mean: FloatArray = trailing_sums(returns, windows) / n
     squares = trailing_sums(returns * returns, windows)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.account import Order
-from kernels.indicators import drawdown, realised_volatility, shifted, trailing_sums, true_range_average
+from kernels.indicators import drawdown, log_returns, realised_volatility, shifted, trailing_sums, true_range_average
 from kernels.market import FloatArray, Market
 from kernels.ops import clip, minimum, where
 from kernels.state import per_asset
@@ -25,9 +25,8 @@ def signal(market: Market, lookback: FloatArray) -> FloatArray:
     m_t = sum_k r_{t-k} ln(1 + V_{t-k}) / sum_k ln(1 + V_{t-k}),  k = 0 .. lookback - 1; equal weights without volume
     """
     weight = np.ones_like(market.close) if market.volume is None else np.log1p(market.volume)
-    returns = np.diff(np.log(market.close), axis=0, prepend=np.nan)
     # The denominator is positive wherever the sign can be other than 0, so the numerator's sign is the signal.
-    momentum = trailing_sums(returns * weight, lookback)
+    momentum = trailing_sums(log_returns(market) * weight, lookback)
     return shifted(np.sign(momentum), missing=0.0)
 
 
