@@ -9,7 +9,7 @@ import numpy as np
 
 from kernels import Market, Parameter, Plane, Strategy
 from kernels.account import Order
-from kernels.indicators import realised_volatility, shifted, trailing_sums
+from kernels.indicators import log_returns, realised_volatility, shifted, trailing_sums
 from kernels.market import FloatArray
 from kernels.ops import (
     as_number,
@@ -31,8 +31,7 @@ from kernels.state import per_asset, scalar
 
 
 def _momentum(market: Market, window: FloatArray) -> FloatArray:
-    returns = np.diff(np.log(market.close), axis=0, prepend=np.nan)
-    return shifted(trailing_sums(returns, window), missing=0.0)
+    return shifted(trailing_sums(log_returns(market), window), missing=0.0)
 
 
 def _volatility(market: Market, window: FloatArray) -> FloatArray:
