@@ -8,13 +8,15 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from benchmarks import cases, compare, table
+from benchmarks import cases, compare, memory, scaling, table
 from benchmarks.table import Table
 from kernels.market import Market
 
 PARTS: dict[str, tuple[Callable[[Market], Table], ...]] = {
     "backends": (compare.kernels, compare.whole),
     "ways": (compare.ways,),
+    "scaling": (scaling.cost, memory.peaks),
+    "banks": (scaling.banks,),
 }
 WIDTH = 130  # of what is written to a file or a pipe
 PACKAGES = ("numpy", "numba", "pandas", "vectorbt")

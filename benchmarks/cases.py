@@ -73,9 +73,9 @@ def published() -> pd.DataFrame:
     )
 
 
-def hedges(count: int) -> pd.DataFrame:
+def hedges(count: int, seed: int = 1) -> pd.DataFrame:
     """Random hedge parameters: every configuration reads the same planes."""
-    random = np.random.default_rng(1)
+    random = np.random.default_rng(seed)
     return pd.DataFrame(
         {"hedge_threshold": random.uniform(-0.5, -0.01, count), "hedge_strength": random.uniform(0.0, 1.0, count)}
     )
