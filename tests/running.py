@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from kernels import Backtest, Costs, Market, Parameter, Strategy
+from kernels import METRICS, Backtest, Costs, Market, Parameter, Strategy
 from kernels.backends.numpy import NumpyBackend
 from kernels.engine import Engine, switched_off
 from kernels.launch import Backend, Launch, layout
@@ -39,6 +39,18 @@ def launch(market: Market, strategy: Strategy, rows: pd.DataFrame, costs: Costs 
 def plan(market: Market, strategy: Strategy, rows: pd.DataFrame) -> Schedule:
     """The schedule that the compiled backends build their source from."""
     return layout(launch(market, strategy, rows))[0]
+
+
+def agree(ours: Backtest, meaning: Backtest, backend: Backend) -> None:
+    """Numba: every block statistic to the bit. CUDA source: every metric to 1e-12 of itself."""
+    assert ours.metrics["status"].equals(meaning.metrics["status"])
+    if backend.name == "numba":
+        assert np.array_equal(ours.statistics.values, meaning.statistics.values, equal_nan=True)
+        return
+    # Each operation is rounded once, as IEEE 754 says, in the order the rule has, and no compiler may contract two into
+    # one; so bits are equal. The promise leaves room for sums of 2192 terms in another order: 2192 * 2**-52 < 1e-12.
+    names = list(METRICS)
+    np.testing.assert_allclose(ours.metrics[names], meaning.metrics[names], rtol=1e-12, atol=0.0)
 
 
 def some_values(parameter: Parameter, rng: np.random.Generator, count: int) -> list[Any]:

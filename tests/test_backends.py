@@ -12,9 +12,9 @@ from histories import history, part
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rules import BUDGET, CURVE, TANGLE
-from running import NUMPY, configurations, launch, plan, run, some_values
+from running import NUMPY, agree, configurations, launch, plan, run, some_values
 
-from kernels import METRICS, STRATEGIES, Backtest, Costs, InputError, Strategy
+from kernels import STRATEGIES, Costs, InputError, Strategy
 from kernels.account import FILLS
 from kernels.backends import choose
 from kernels.launch import Backend
@@ -29,18 +29,6 @@ MARKETS = st.builds(
     st.integers(0, 3),
 )
 COSTS = st.builds(Costs, st.sampled_from([0.0, 4.0, 150.0]), st.sampled_from([0.0, 5.0]), st.sampled_from(FILLS))
-
-
-def agree(ours: Backtest, meaning: Backtest, backend: Backend) -> None:
-    """Numba: every block statistic to the bit. CUDA source: every metric to 1e-12 of itself."""
-    assert ours.metrics["status"].equals(meaning.metrics["status"])
-    if backend.name == "numba":
-        assert np.array_equal(ours.statistics.values, meaning.statistics.values, equal_nan=True)
-        return
-    # Each operation is rounded once, as IEEE 754 says, in the order the rule has, and no compiler may contract two into
-    # one; so bits are equal. The promise leaves room for sums of 2192 terms in another order: 2192 * 2**-52 < 1e-12.
-    names = list(METRICS)
-    np.testing.assert_allclose(ours.metrics[names], meaning.metrics[names], rtol=1e-12, atol=0.0)
 
 
 @pytest.mark.parametrize("strategy", CATALOGUE, ids=lambda s: s.name)
