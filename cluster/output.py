@@ -173,7 +173,7 @@ def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, trials: int) -
     """The study in Markdown: the question, the best trials beside the baselines, what to keep in mind."""
     shown = ["score", "targets_met", *plan.targets.metrics]
     head = ["", *plan.space.searched, *shown]
-    lines = [f"# {plan.config.name}", "", plan.config.question, "", f"{trials:,} configurations tried.", ""]
+    lines = [f"# {plan.config.name}", "", plan.config.question, "", tried(plan, trials), ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     rows = [(f"trial {r['trial']}", r) for r in best.head(5).to_dict("records")]
     rows += [(str(i), r) for i, r in zip(baselines.index, baselines.to_dict("records"), strict=True)]
@@ -186,6 +186,15 @@ def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, trials: int) -
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines += ["", *(f"- {text}" for text in caveats(plan, trials))]
     return "\n".join(lines)
+
+
+def tried(plan: Plan, trials: int) -> str:
+    """How many configurations were tried, and which of them have a run in MLflow."""
+    told = f"{trials:,} configurations tried"
+    most = plan.config.tracking.max_runs
+    if plan.config.tracking.enabled and trials > most:
+        return f"{told}; the {most:,} best have runs of their own in MLflow, all are in {plan.folder}/configs.parquet."
+    return f"{told}."
 
 
 def caveats(plan: Plan, trials: int) -> list[str]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from cluster import sources
 from cluster.config import StudyConfig
-from cluster.pool import chunks, cores
+from cluster.pool import check_address, chunks, cores
 from cluster.worker import Task
 from kernels import METRICS, Costs, Market, Strategy, load_strategy
 from kernels.backends import Choice, choose
@@ -120,11 +120,17 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     study = config.strategy
     code = attempt(lambda: _read_code(study.file or "")) if study.file else None
     market = attempt(lambda: sources.load(config.market))
-    strategy = None if study.file and code is None else attempt(lambda: load_strategy(study.name, code))
+    strategy = (
+        None
+        if study.file and code is None
+        else attempt(lambda: load_strategy(study.name, code, origin=study.file or ""))
+    )
     costs = Costs(config.costs.fee_bps, config.costs.slippage_bps, config.costs.fill)
     wanted: Mapping[str, Any] = config.targets
     targets = attempt(lambda: Targets.of(wanted, metrics=METRICS))
     choice = attempt(lambda: choose(config.compute.backend, config.compute.precision))
+    if address := config.compute.address:
+        attempt(lambda: check_address(address))
     if config.tracking.enabled:
         attempt(lambda: check_tracking_uri(config.tracking.uri))
     folder = runs / config.name

@@ -1,0 +1,70 @@
+"""A small study that is quick everywhere, and what is left of one when it has run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cluster.config import load_study
+from cluster.plan import Plan, make_plan
+from cluster.pool import Pool
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "question": "Does a small study leave everything behind that a large one does?",
+    "market": {"source": "synthetic", "bars": 300, "assets": 2},
+    "strategy": {
+        "name": "tsmom_hedge",
+        "fixed": {"lookback": 20, "vol_window": 20},
+        "search": {"hedge_threshold": [-0.05, -0.1, -0.2], "hedge_strength": {"low": 0.25, "high": 1.0, "step": 0.25}},
+        "compare": {"disabled": {"short_mode": "disabled"}, "full": {"short_mode": "full"}},
+    },
+    "search": {"sampler": "grid", "batch": 5, "seed": 3},
+    "compute": {"backend": "numpy"},
+}
+TRIALS = 12  # 3 thresholds times 4 strengths
+LEARNING = (
+    "search.sampler=tpe",
+    "search.trials=12",
+    "strategy.search.hedge_threshold={low: -0.3, high: -0.05}",
+)
+
+
+def write_study(folder: Path) -> Path:
+    """The small study as a file, its records in a database beside it."""
+    path = folder / "small.yaml"
+    content = {**SMALL, "tracking": {"uri": f"sqlite:///{folder}/mlflow.db"}}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def small_plan(folder: Path, *overrides: str) -> Plan:
+    """The small study, ready to run, its results under `folder/runs`."""
+    path = folder / "small.yaml"
+    return make_plan(load_study(path if path.exists() else write_study(folder), overrides), folder / "runs")
+
+
+class Watch:
+    """A display that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.done_before = 0
+        self.configurations = 0
+        self.rows: list[pd.DataFrame] = []
+
+    def started(self, plan: Plan, pool: Pool, done: int) -> None:
+        self.done_before = done
+
+    def advanced(self, configurations: int) -> None:
+        self.configurations += configurations
+
+    def scored(self, rows: pd.DataFrame) -> None:
+        self.rows.append(rows)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Equal tables, to the last bit."""
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
