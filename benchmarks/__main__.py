@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.table import Table as RichTable
 
 from benchmarks import cases, compare, memory, scaling, table
 from benchmarks.table import Table
@@ -39,9 +40,19 @@ def main() -> None:
         tables = []
         for measure in PARTS[part]:
             tables.append(measure(market))
-            tables[-1].print(console)
+            show(console, tables[-1])
         if not arguments.no_write:
             console.print(f"written: {table.write(part, part, where, tables)}")
+
+
+def show(console: Console, measured: Table) -> None:
+    """One table on the terminal."""
+    drawn = RichTable(title=measured.title, caption=measured.note or None, title_justify="left", caption_justify="left")
+    for i, column in enumerate(measured.columns):
+        drawn.add_column(column, justify="right" if i else "left")
+    for row in measured.rows:
+        drawn.add_row(*row)
+    console.print(drawn)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ class _Catch:
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
         self.launches.append(launch)
-        return np.zeros((len(SUMS), len(blocks), launch.n_configurations))
+        return np.empty((len(SUMS), len(blocks), 0))
 
 
 def launch(market: Market, configurations: pd.DataFrame, strategy: Strategy | None = None) -> tuple[Launch, Blocks]:

@@ -1,4 +1,4 @@
-"""Measured tables: printed to the terminal as they come, kept as Markdown with the machine they were measured on."""
+"""Measured tables, kept as Markdown with the machine they were measured on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table as RichTable
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -24,14 +21,6 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-
-    def print(self, console: Console) -> None:
-        table = RichTable(title=self.title, caption=self.note or None, title_justify="left", caption_justify="left")
-        for i, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if i else "left")
-        for row in self.rows:
-            table.add_row(*row)
-        console.print(table)
 
     def markdown(self) -> str:
         head = f"| {' | '.join(self.columns)} |\n|{' --- |' + ' ---: |' * (len(self.columns) - 1)}"

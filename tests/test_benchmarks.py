@@ -1,0 +1,110 @@
+"""Benchmarks: what is timed is the same work, and the GPU script's own logic holds without a GPU."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from shim import COMPILER, ShimBackend
+
+from benchmarks import cases, gpu, pandas_way, table
+from benchmarks.compare import agree
+from benchmarks.lanes import LanesBackend
+from benchmarks.roofline import Peaks, resident_threads
+from kernels import STRATEGIES, Market
+from kernels.backends import why_not
+from kernels.backends.numpy import NumpyBackend
+from kernels.blocks import Blocks
+from kernels.launch import Backend, Launch
+
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
+
+
+@pytest.fixture(scope="module")
+def market() -> Market:
+    return cases.synthetic(200, 2)
+
+
+@needs_compiler
+@pytest.mark.parametrize("width", [4, 8])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_cpp_lanes_equal_numpy_bit_for_bit(market: Market, name: str, width: int) -> None:
+    launch, blocks = cases.launch(market, cases.ranges(STRATEGIES[name], 70), STRATEGIES[name])
+    ours, meaning = LanesBackend(width=width).run(launch, blocks), NumpyBackend().run(launch, blocks)
+    assert ((ours == meaning) | ((ours != ours) & (meaning != meaning))).all()
+
+
+@pytest.mark.parametrize("mode", ["disabled", "hedge_only", "full"])
+def test_the_pandas_way_gives_the_engines_metrics(market: Market, mode: str) -> None:
+    sweep = cases.hedges(1).assign(short_mode=mode)
+    ours = cases.engine(market, NumpyBackend(), sweep).metrics(sweep)
+    for floats in (True, False):
+        one = sweep.iloc[0].to_dict()
+        agree("pandas", pandas_way.backtest(pandas_way.frames(market), one, cases.COSTS, floats=floats), ours)
+
+
+def test_a_way_that_differs_is_not_timed(market: Market) -> None:
+    sweep = cases.hedges(2)
+    ours = cases.engine(market, NumpyBackend(), sweep).metrics(sweep)
+    with pytest.raises(AssertionError, match="differ from HedgeGrid's"):
+        agree("pandas", ours[["cagr"]] * 1.00001, ours)
+
+
+class Processor:
+    """A `gpu.Device` made of the CUDA source under g++."""
+
+    name = "a processor"
+
+    def backend(self, precision: str) -> Backend:
+        return ShimBackend(precision)
+
+    def prepare(self, launch: Launch, blocks: Blocks, precision: str) -> gpu.Prepared:
+        def seconds(threads: int) -> float:
+            start = time.perf_counter()
+            ShimBackend(precision).run(launch, blocks)
+            return (time.perf_counter() - start) * 128 / threads
+
+        return gpu.Prepared(registers=212, local_bytes=0, seconds=seconds)
+
+    def peaks(self) -> Peaks:
+        return Peaks(fp64_per_second=1e10, bytes_per_second=1e10, multiprocessors=1)
+
+
+@needs_compiler
+def test_the_gpu_script_proves_parity_before_it_times(market: Market) -> None:
+    proof, throughput, shapes, roofline = gpu.measure(Processor(), market, counts=(64, 128, 256), assets=(2, 3))
+    for _, precision, equal, difference in proof.rows:
+        assert precision == "mixed" or equal == "100.00%"
+        assert float(difference) < (1e-12 if precision == "float64" else 1.0)
+    assert [row[:2] for row in throughput.rows] == [(p, c) for p in gpu.PRECISIONS for c in ("64", "128", "256")]
+    assert len(shapes.rows) == 4 * len(gpu.PRECISIONS) * len(gpu.THREADS)
+    assert roofline.rows[0][3] == "100%"
+    for measured in (proof, throughput, shapes, roofline):
+        assert all(len(row) == len(measured.columns) for row in measured.rows)
+
+
+@pytest.mark.skipif(why_not("cuda") is None, reason="a CUDA device answers")
+def test_without_a_device_the_gpu_script_says_so_and_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    gpu.main()
+    assert "nothing measured and nothing written" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_registers_bound_the_threads_a_multiprocessor_holds() -> None:
+    assert resident_threads(212, 128) == 256  # 216 registers * 128 threads: two blocks of 65536 registers
+    assert resident_threads(32, 128) == 2048
+    assert resident_threads(255, 256) == 256
+
+
+def test_results_are_written_with_machine_and_day(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    measured = table.Table("Speed", ("backend", "rate"), (("numpy", "1"), ("numba", "20")), "A note.")
+    path = table.write("backends", "Backends", table.circumstances("numpy"), [measured])
+    text = path.read_text()
+    assert path.name == f"backends-{table.today_utc():%Y-%m-%d}.md"
+    assert "| numba | 20 |" in text
+    assert table.processor() in text
