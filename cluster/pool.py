@@ -236,6 +236,8 @@ def _start_ray(ray: Any, address: str | None, workers: int, gpus: int, threads: 
 
 def _reason(error: BaseException) -> str:
     """What went wrong, without Ray's report of where."""
-    cause = error.cause if isinstance(getattr(error, "cause", None), BaseException) else error
-    lines = [line.strip() for line in str(cause).strip().splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if lines else 'no reason given'}"
+    raised = getattr(error, "cause", None)  # what the worker's own code raised, where it did
+    if not isinstance(raised, BaseException):
+        raised = error
+    lines = [line.strip() for line in str(raised).splitlines() if line.strip()]
+    return f"{type(raised).__name__}: {lines[-1]}" if lines else type(raised).__name__

@@ -39,7 +39,8 @@ def png(figure: Figure, path: Path) -> None:
         sheet.supxlabel(figure.note, x=0.012, ha="left", fontsize=9.5, color=FAINT)
     if figure.panels:
         _draw_panels(sheet, figure)
-    canvas.print_png(path, metadata={"Software": "hedgegrid"})  # savefig would draw everything twice
+    # savefig would draw everything twice
+    canvas.print_png(path, metadata={"Software": "hedgegrid"})  # type: ignore[no-untyped-call]
 
 
 def _draw_panels(sheet: Sheet, figure: Figure) -> None:
