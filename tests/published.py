@@ -59,3 +59,21 @@ def agreement(*apart: pd.DataFrame) -> tuple[int, int, float]:
     values = np.concatenate([frame.to_numpy(dtype=np.float64).ravel() for frame in apart])
     values = values[~np.isnan(values)]
     return len(values), int((values == 0.0).sum()), float(values.max())
+
+
+def markdown(table: Table, metrics: pd.DataFrame) -> str:
+    """Published against reproduced, row by row: `ours` alone where they are equal as printed, else `printed (ours)`."""
+    ours, apart = table.ours(metrics), table.units_apart(metrics)
+    lines = [
+        "| shorts | threshold | strength | ratio | CAGR % | max drawdown % | volatility % | Calmar | loss ratio | total % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for i, row in table.configurations.iterrows():
+        hedge = row["short_mode"] == "hedge_only"
+        cells = [row["short_mode"], *(f"{row[c]:g}" if hedge else "" for c in ("hedge_threshold", "hedge_strength"))]
+        for column, (_, _, decimals) in PRINTED.items():
+            printed, own = f"{table.printed.loc[i, column]:.{decimals}f}", f"{ours.loc[i, column]:.{decimals}f}"
+            away = apart.loc[i, column]
+            cells.append(f"not printed ({own})" if np.isnan(away) else printed if away == 0.0 else f"{printed} ({own})")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from plain_account import PlainAccount, values
-from published import PRINTED, Table, agreement, rows, sweep
+from published import PRINTED, Table, agreement, markdown, rows, sweep
 from running import NUMPY, run
 
 import kernels.planes
 import kernels.program
 from kernels import STRATEGIES, Backtest, Costs, Market, paths
+from kernels.indicators import drawdown
 from kernels.launch import Backend
 
 STRATEGY = STRATEGIES["tsmom_hedge"]
@@ -197,3 +198,31 @@ def test_longs_not_limited_by_cash_show_the_wrong_ports_signature(
     total = np.prod(1.0 + returns) - 1.0
     ratio = ((1.0 + total) ** (365 / 2190) - 1.0) / (returns.std(ddof=1) * np.sqrt(365))
     assert (round(ratio, 2), round(100.0 * total)) == shown
+
+
+# ---- docs/tsmom_hedge.md
+
+DOC = Path(__file__).resolve().parents[1] / "docs" / "tsmom_hedge.md"
+
+
+def test_the_documented_table_is_what_this_version_computes(
+    tables: tuple[Table, Table], crypto8: Market, configurations: pd.DataFrame, meaning: Backtest
+) -> None:
+    """To write the table anew: `print(published.markdown(...))` as below."""
+    metrics = _rows_of(tables[1], meaning.metrics, configurations)
+    assert markdown(tables[1], metrics) in DOC.read_text()
+    apart = [t.units_apart(_rows_of(t, meaning.metrics, configurations)) for t in tables]
+    printed, equal, _ = agreement(*apart)
+    assert f"{equal} of the {printed} printed numbers" in DOC.read_text()
+
+
+def test_the_documented_shares_of_armed_days_are_measured(crypto8: Market) -> None:
+    armed = (drawdown(crypto8)[32:] < -0.07).mean(axis=0)
+    assert f"{armed.min():.0%} to {armed.max():.0%} of days".replace("%", " %") in DOC.read_text()
+
+
+def test_the_documented_gain_of_the_hedge_is_not_significant(crypto8: Market) -> None:
+    returns = paths(crypto8, STRATEGY, [CENTRE, CENTRE | {"short_mode": "disabled"}]).returns
+    gain = returns[:, 0] - returns[:, 1]
+    t = gain.mean() / gain.std(ddof=1) * np.sqrt(len(gain))
+    assert f"t = {t:.2f}" in DOC.read_text()
