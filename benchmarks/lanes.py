@@ -266,7 +266,7 @@ class LanesBackend:
         ]
         for n in plan.gathered_planes:
             bank = gathered[n.name][0]
-            arguments += [np.ascontiguousarray(bank), bank.shape[2]]
+            arguments += [np.ascontiguousarray(bank), bank.shape[3]]
         pointers = [
             ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else ctypes.c_long(a) for a in arguments
         ]

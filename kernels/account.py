@@ -57,11 +57,10 @@ class Order(NamedTuple):
 
 
 class Account(NamedTuple):
-    """Cash, units held, value at the last close, and the equity when the present position was opened."""
+    """Cash, units held, and the equity when the present position was opened. Its value is cash + units * close."""
 
     cash: Any = per_asset(START_CASH)
     units: Any = per_asset(0.0)
-    value: Any = per_asset(START_CASH)
     opened_at: Any = per_asset(START_CASH)
 
 
@@ -102,7 +101,8 @@ def execute(order: Order, account: Account, bar: Any, costs: Any, n_assets: int)
     value = cash + exposed
 
     # One reciprocal serves all ratios of the bar; a difference over it is exactly zero when nothing changed.
-    per_equity = 1.0 / abs(account.value)
+    value_before = account.cash + account.units * bar.previous_close
+    per_equity = 1.0 / abs(value_before)
     share = 1.0 / n_assets
     before, after = sign(account.units), sign(held)
     turned = before != after
@@ -110,7 +110,7 @@ def execute(order: Order, account: Account, bar: Any, costs: Any, n_assets: int)
     opened_at = where(turned & (after != 0.0), equity, account.opened_at)
     won = closed & (equity - (paid - notional) > account.opened_at)
     outcome = Outcome(
-        bar_return=sum_assets((value - account.value) * per_equity) * share,
+        bar_return=sum_assets((value - value_before) * per_equity) * share,
         turnover=sum_assets(abs(notional) * per_equity) * share,
         cost=sum_assets((paid - notional) * per_equity) * share,
         gross=sum_assets(abs(exposed) * per_equity) * share,
@@ -120,4 +120,4 @@ def execute(order: Order, account: Account, bar: Any, costs: Any, n_assets: int)
         trades=sum_assets(as_number(closed)),
         wins=sum_assets(as_number(won)),
     )
-    return outcome, Account(cash, held, value, opened_at)
+    return outcome, Account(cash, held, opened_at)

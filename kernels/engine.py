@@ -102,7 +102,8 @@ class Engine:
         whole = Blocks(np.array([1, T]), self.market.timestamps)
         for rows, launch in self._launches(parameters):
             for t, carried in walk(launch, whole):
-                values[t][:, rows] = carried.account.value
+                account = carried.account
+                values[t][:, rows] = account.cash + account.units * self.market.close[t][:, None]
                 growth[t][rows] = carried.sums.growth
         equity = growth[1:]
         previous = np.concatenate([np.ones((1, C)), equity[:-1]])

@@ -17,10 +17,10 @@ from kernels.schedule import Schedule, schedule
 
 @dataclass(frozen=True)
 class Launch:
-    """C configurations on T bars.
+    """C configurations on S scenarios of T bars.
 
-    `parameters` holds (C,) per name, `costs` a number per name, `shared` planes (T,) or (T, A), and `banks` a pair of
-    (T, A, K) slices and the (C,) slice each configuration reads.
+    `parameters` holds (C,) per name, `costs` a number per name, `shared` planes (S, T) or (S, T, A), and `banks` a pair
+    of (S, T, A, K) slices and the (C,) slice each configuration reads.
     """
 
     program: Program
@@ -37,7 +37,12 @@ class Launch:
     @property
     def n_bars(self) -> int:
         """T."""
-        return len(self.shared["close"])
+        return int(next(iter(self.shared.values())).shape[1])
+
+    @property
+    def n_scenarios(self) -> int:
+        """S."""
+        return len(next(iter(self.shared.values())))
 
     def lanes(self, part: slice) -> Launch:
         """The launch of some of its configurations."""
@@ -55,13 +60,13 @@ def layout(
 
     A bank with a single slice is a shared plane.
     """
-    gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[2] > 1}
+    gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[3] > 1}
     shared = {
         **launch.shared,
-        **{n: bank[:, :, 0] for n, (bank, _) in launch.banks.items() if n not in gathered},
+        **{n: bank[..., 0] for n, (bank, _) in launch.banks.items() if n not in gathered},
     }
     return (
-        _plan(launch.program, tuple((n, a.ndim == 2) for n, a in shared.items()), tuple(gathered)),
+        _plan(launch.program, tuple((n, a.ndim == 3) for n, a in shared.items()), tuple(gathered)),
         shared,
         gathered,
     )
@@ -86,5 +91,5 @@ class Backend(Protocol):
         ...
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, C)."""
+        """Block statistics (len(SUMS), B, S * C): all configurations of the first scenario, then of the next."""
         ...

@@ -132,6 +132,11 @@ class Market:
         return int(self.close.shape[0])
 
     @property
+    def n_scenarios(self) -> int:
+        """S: a market of prices is one history."""
+        return 1
+
+    @property
     def n_assets(self) -> int:
         """A."""
         return int(self.close.shape[1])

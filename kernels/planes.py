@@ -13,9 +13,19 @@ from kernels.errors import InputError
 from kernels.market import FloatArray, Market
 from kernels.strategy import Parameter, Plane, Strategy
 
+PRICE_PLANES = {  # what `market_planes` gives, and whether it has a value per asset
+    "open": True,
+    "high": True,
+    "low": True,
+    "close": True,
+    "previous_close": True,
+    "fill": True,
+    "fillable": False,
+}
+
 
 def market_planes(market: Market, costs: Costs) -> dict[str, FloatArray]:
-    """Planes every strategy may read: open, high, low, close (T, A), fill (T, A) and fillable (T,).
+    """Planes every rule on prices may read: open, high, low, close, previous_close, fill (1, T, A), fillable (1, T).
 
     A market of closes only has its close as high and low. `fill` is the price at which an order of the bar is filled;
     `fillable` is 0 on a bar whose fill lies beyond the data, and its order is ignored.
@@ -28,6 +38,7 @@ def market_planes(market: Market, costs: Costs) -> dict[str, FloatArray]:
     close = market.close
     planes = {
         "close": close,
+        "previous_close": np.concatenate([close[:1], close[:-1]]),
         "high": close if market.high is None else market.high,
         "low": close if market.low is None else market.low,
     }
@@ -40,7 +51,7 @@ def market_planes(market: Market, costs: Costs) -> dict[str, FloatArray]:
         source = close if costs.fill == "next_close" else planes["open"]
         planes["fill"] = np.concatenate([source[1:], close[-1:]])
         fillable[-1] = 0.0
-    return {**planes, "fillable": fillable}
+    return {name: plane[None] for name, plane in {**planes, "fillable": fillable}.items()}
 
 
 @dataclass
@@ -68,12 +79,12 @@ class PlaneStore:
     def per_asset(self) -> dict[str, bool]:
         """For every plane, whether it has a value per asset."""
         return {
-            **{n: a.ndim == 2 for n, a in self.shared.items()},
+            **{n: a.ndim == 3 for n, a in self.shared.items()},
             **{plane.name: True for plane in self.banks},
         }
 
     def bank(self, plane: Plane, parameters: dict[str, FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
-        """The bank (T, A, K) of the distinct key values among `parameters`, and each configuration's slice (C,).
+        """The bank (S, T, A, K) of the distinct key values among `parameters`, and each configuration's slice (C,).
 
         Slices lie innermost: configurations of a lane block or a warp read the same few cache lines of a bar.
         """
@@ -98,11 +109,13 @@ class PlaneStore:
         at = ", ".join(f"{k}={v:g}" for k, v in zip(plane.keys, key, strict=True))
         where = f"plane '{plane.name}'{f' at {at}' if at else ''}"
         shape = (self.market.n_bars, self.market.n_assets)
-        if array.shape not in ({shape} if plane.keys else {shape, shape[:1]}):
+        if not isinstance(self.market, Market):
+            shape = (self.market.n_scenarios, *shape)
+        if array.shape not in ({shape} if plane.keys else {shape, shape[:-1]}):
             raise TypeError(f"{where}: shape {shape} is needed, compute() gave {array.shape}")
         if np.isnan(array).any():
             raise ValueError(f"{where} holds NaN: give missing values a number that means 'no position' in the rule")
-        return array
+        return array[None] if isinstance(self.market, Market) else array
 
 
 def encode(strategy: Strategy, configurations: pd.DataFrame) -> dict[str, FloatArray]:

@@ -51,6 +51,7 @@ class Program:
 
     def step(self, bar: Any, carried: Carried, p: Any, costs: Any) -> Carried:
         """One bar, on arrays or on symbols."""
+        bar.account = carried.account
         order, rule = self.strategy.step(bar, carried.rule, p)
         outcome, account = execute(order, carried.account, bar, costs, self.n_assets)
         return Carried(rule, account, accumulate(carried.sums, outcome))

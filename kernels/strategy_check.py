@@ -14,7 +14,7 @@ from kernels.backends.numpy import NumpyBackend
 from kernels.engine import Engine
 from kernels.errors import InputError
 from kernels.market import Market
-from kernels.planes import PlaneStore, encode, market_planes
+from kernels.planes import PRICE_PLANES, PlaneStore, encode, market_planes
 from kernels.program import Program, trace
 from kernels.schedule import schedule
 from kernels.state import Leaf, leaves
@@ -108,7 +108,7 @@ def _trace(strategy: Strategy, market: Market) -> None:
     """The rule on symbols: optional parameters in use and left out, banks shared and gathered."""
     optional = frozenset(parameter.name for parameter in strategy.parameters if parameter.optional)
     banks = tuple(plane.name for plane in strategy.planes if plane.keys)
-    planes = {"open": True, "high": True, "low": True, "close": True, "fill": True, "fillable": False}
+    planes = dict(PRICE_PLANES)
     for plane in strategy.planes:
         planes[plane.name] = bool(plane.keys) or np.ndim(plane.compute(market)) == 2
     for off in {frozenset[str](), optional}:
@@ -135,10 +135,10 @@ def _look_ahead_problems(strategy: Strategy, market: Market) -> list[str]:
     problems = []
     for name in known:
         # Sums may be regrouped when there are fewer bars; what has seen the future is further away than that.
-        differs = ~np.isclose(whole[name][:cut], known[name], rtol=1e-9, atol=1e-12)
+        differs = ~np.isclose(whole[name][:, :cut], known[name], rtol=1e-9, atol=1e-12)
         if differs.any():
             problems.append(
-                f"plane {name!r} looks ahead: its value at bar {int(np.argwhere(differs)[0][0])} changes when the bars from "
+                f"plane {name!r} looks ahead: its value at bar {int(np.argwhere(differs)[0][1])} changes when the bars from "
                 f"{cut} on are cut off; the value at bar t may use bars up to t only"
             )
     return problems

@@ -24,6 +24,7 @@ PROLOGUE = """
 #include <cmath>
 using std::sqrt; using std::exp; using std::log; using std::floor; using std::fabs;
 #define __global__
+#define __launch_bounds__(threads)
 struct Index { int x; };
 static thread_local Index blockIdx, blockDim, threadIdx;
 """
@@ -44,7 +45,7 @@ class ShimBackend:
         declared = [f"{_c_type(v)} {n}" for n, v in zip(names, arguments, strict=True)]
         loop = (
             f'extern "C" void run_all({", ".join(declared)}) {{ blockDim.x = 1; threadIdx.x = 0;'
-            f" for (long long c = 0; c < a0; ++c) {{ blockIdx.x = (int)c; kernel({', '.join(names)}); }} }}\n"
+            f" for (int i = 0; i < a0 * a1; ++i) {{ blockIdx.x = i; kernel({', '.join(names)}); }} }}\n"
         )
         function = _compile(PROLOGUE + text + loop).run_all
         function(*(_pass(v) for v in arguments))

@@ -22,15 +22,22 @@ BARS = st.lists(st.tuples(WEIGHTS, st.booleans(), PRICES, PRICES), min_size=1, m
 
 def trade(bars: list[tuple[float, bool, float, float]], costs: Costs) -> tuple[list[Outcome], list[Account]]:
     """One asset, one configuration: (weight, trade, fill, close) per bar."""
-    account = Account(*(np.array([[x]]) for x in (START_CASH, 0.0, START_CASH, START_CASH)))
+    account = Account(*(np.array([[x]]) for x in (START_CASH, 0.0, START_CASH)))
     outcomes, accounts = [], []
     fractions = SimpleNamespace(**costs.fractions)
+    previous = bars[0][3]
     for weight, wanted, fill, close in bars:
-        bar = SimpleNamespace(fill=np.array([[fill]]), close=np.array([[close]]), fillable=1.0)
+        prices = {"fill": fill, "close": close, "previous_close": previous}
+        bar = SimpleNamespace(**{name: np.array([[price]]) for name, price in prices.items()}, fillable=1.0)
+        previous = close
         outcome, account = execute(Order(np.array([[weight]]), np.array([[wanted]])), account, bar, fractions, 1)
         outcomes.append(outcome)
         accounts.append(account)
     return outcomes, accounts
+
+
+def worth(account: Account, close: float) -> float:
+    return float(account.cash[0, 0] + account.units[0, 0] * close)
 
 
 @settings(max_examples=300)
@@ -42,7 +49,7 @@ def test_the_account_is_what_a_trader_would_write_down(bars: Any, fee: float, sl
     # An order near the 1e-8 units that are ignored may fall on either side of it, at prices up to 1000; and 12 bars of
     # leveraged prices that move by up to 1e5 carry a rounding on: 2**-53 * 12 * 1e5 of the largest value.
     scale = max(START_CASH, *(abs(v) for v in plain))
-    ours = [float(a.value[0, 0]) for a in accounts]
+    ours = [worth(a, close) for a, close in zip(accounts, closes, strict=True)]
     np.testing.assert_allclose(ours, plain, rtol=0.0, atol=scale * 2.0**-53 * 12e5 + 1e-4)
 
 
@@ -52,14 +59,14 @@ def test_buying_never_makes_debts(bars: Any, fee: float) -> None:
     long_only = [(max(w, 0.0), wanted, fill, close) for w, wanted, fill, close in bars]
     _, accounts = trade(long_only, Costs(fee))
     # the cash left after a purchase is a difference of amounts up to the equity, which prices can raise 1e5-fold
-    assert all(float(a.cash[0, 0]) >= -1e-6 * float(abs(a.value[0, 0])) for a in accounts)
+    assert all(float(a.cash[0, 0]) >= -1e-6 * abs(worth(a, bar[3])) for a, bar in zip(accounts, long_only, strict=True))
     assert all(float(a.units[0, 0]) >= -1e-8 for a in accounts)
 
 
 @given(weight=st.floats(-3.0, 3.0), fee=st.floats(0.0, 100.0), slippage=st.floats(0.0, 100.0))
 def test_cost_is_what_is_paid_beyond_the_notional(weight: float, fee: float, slippage: float) -> None:
     outcomes, accounts = trade([(weight, True, 10.0, 10.0)], Costs(fee, slippage))
-    lost = START_CASH - float(accounts[0].value[0, 0])
+    lost = START_CASH - worth(accounts[0], 10.0)
     assert float(outcomes[0].cost[0]) * START_CASH == pytest.approx(lost, abs=1e-9)
     assert lost >= -1e-9
     sides = (1 + slippage / 1e4) * (1 + fee / 1e4) if weight > 0 else (1 - slippage / 1e4) * (1 - fee / 1e4)
@@ -70,7 +77,7 @@ def test_an_account_without_equity_trades_no_more() -> None:
     """A full short into a price that triples: ruin; no later order is filled, and the debt follows the price."""
     bars = [(-1.0, True, 10.0, 10.0), (-1.0, False, 30.0, 30.0), (0.0, True, 30.0, 30.0), (1.0, True, 25.0, 25.0)]
     outcomes, accounts = trade(bars, Costs(0.0, 0.0))
-    assert float(accounts[1].value[0, 0]) == -START_CASH
+    assert worth(accounts[1], 30.0) == -START_CASH
     assert [float(o.orders[0]) for o in outcomes] == [1.0, 0.0, 0.0, 0.0]
     assert float(accounts[3].units[0, 0]) == -1000.0
 

@@ -91,7 +91,7 @@ def test_a_bank_read_slice_by_slice_is_the_same_as_slice_after_slice(strategy: S
     market, rows = history(), _rows(strategy, 40, seed=3).fillna(0.5)
     keys = list(dict.fromkeys(key for plane in strategy.planes for key in plane.keys))
     together = run(market, strategy, rows, backend).statistics.values  # noqa: PD011 - an array
-    assert any(bank.shape[2] > 1 for bank, _ in launch(market, strategy, rows).banks.values())
+    assert any(bank.shape[3] > 1 for bank, _ in launch(market, strategy, rows).banks.values())
     for _, same in rows.groupby(keys):
         alone = run(market, strategy, same, backend).statistics.values  # noqa: PD011 - an array
         assert np.array_equal(alone, together[:, :, same.index], equal_nan=True)

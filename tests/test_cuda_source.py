@@ -12,6 +12,7 @@ from rules import BUDGET, TANGLE
 
 from kernels import STRATEGIES, Strategy
 from kernels.backends.cuda import OPTIONS, source
+from kernels.planes import PRICE_PLANES
 from kernels.program import Program, trace
 from kernels.schedule import Schedule, schedule
 
@@ -37,8 +38,7 @@ class Compiled:
 
 def plan(strategy: Strategy, n_assets: int, off: frozenset[str] = frozenset(), gathered: bool = False) -> Schedule:
     market = history(40, 2)
-    planes = {"open": True, "high": True, "low": True, "close": True, "fill": True, "fillable": False}
-    planes |= {p.name: bool(p.keys) or p.compute(market).ndim == 2 for p in strategy.planes}
+    planes = PRICE_PLANES | {p.name: bool(p.keys) or p.compute(market).ndim == 2 for p in strategy.planes}
     banks = tuple(p.name for p in strategy.planes if p.keys) if gathered else ()
     return schedule(trace(Program(strategy, n_assets, off), planes, banks))
 
@@ -95,8 +95,8 @@ def test_every_strategy_compiles_in_both_precisions(strategy: Strategy, mixed: b
 @needs_nvrtc
 def test_more_assets_than_registers_hold_compile_and_say_what_they_cost() -> None:
     many = compile_for(90, source(plan(TSMOM, 64)))
-    # 7 numbers are carried per asset (4 of the account, 3 of the rule), at 8 bytes each
-    assert many.stack >= 64 * 7 * 8
+    # 6 numbers are carried per asset (3 of the account, 3 of the rule), at 8 bytes each
+    assert many.stack >= 64 * 6 * 8
 
 
 @needs_nvrtc

@@ -62,9 +62,9 @@ def test_no_plane_looks_ahead(strategy: Strategy, cut: int, fill: Any, market: M
     whole, past = (launch(m, strategy, rows, Costs(fill=fill)) for m in (market, part(market, slice(cut))))
     for name, plane in past.shared.items():
         known = cut - 1 if name in ("fill", "fillable") and fill != "close" else cut
-        assert np.array_equal(plane[:known], whole.shared[name][:known]), name
+        assert np.array_equal(plane[:, :known], whole.shared[name][:, :known]), name
     for name, (bank, _) in past.banks.items():
-        assert np.array_equal(bank, whole.banks[name][0][:cut]), name
+        assert np.array_equal(bank, whole.banks[name][0][:, :cut]), name
 
 
 # ---- order

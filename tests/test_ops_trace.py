@@ -216,4 +216,4 @@ def test_a_bank_of_one_slice_is_a_shared_plane() -> None:
     rows = _rows(BUDGET, 4).assign(window=20)
     _, shared, gathered = layout(launch(history(), BUDGET, rows))
     assert not gathered
-    assert shared["momentum"].shape == (400, 3)
+    assert shared["momentum"].shape == (1, 400, 3)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kernels.backends.numpy import NumpyBackend
 from kernels.errors import InputError
 from kernels.launch import Backend
+from kernels.planes import PRICE_PLANES
 from kernels.program import Program, trace
 from kernels.schedule import schedule
 from kernels.strategy import Strategy
@@ -83,8 +84,7 @@ def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precisi
 
     InputError for a backend that generates none.
     """
-    planes = {"open": True, "high": True, "low": True, "close": True, "fill": True, "fillable": False}
-    planes |= {plane.name: True for plane in strategy.planes}
+    planes = PRICE_PLANES | {plane.name: True for plane in strategy.planes}
     plan = schedule(trace(Program(strategy, n_assets), planes))
     if backend == "cuda":
         from kernels.backends import cuda
@@ -94,4 +94,6 @@ def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precisi
         from kernels.backends import numba
 
         return numba.source(plan, mixed=precision == "mixed")
-    raise InputError(f"--backend: source is generated for cuda and numba, got {backend!r} (numpy runs the step as it is)")
+    raise InputError(
+        f"--backend: source is generated for cuda and numba, got {backend!r} (numpy runs the step as it is)"
+    )

@@ -1,4 +1,4 @@
-"""The CUDA backend: the traced bar step as CUDA C++, one thread per configuration, state in registers.
+"""The CUDA backend: the traced bar step as CUDA C++, one thread per configuration and scenario, state in registers.
 
 Assets are unrolled, so an account's arrays become registers. There is no shared memory, no warp intrinsic and no atomic
 in the source: it means the same when a C++ compiler runs it thread after thread, which is how it is proved without a
@@ -99,7 +99,9 @@ class _Source:
         )
         add(0, f"typedef {'float' if self.mixed else 'double'} real;")
         arguments = [
-            "const long long C",
+            "const int C",
+            "const int S",
+            "const int T",
             "const int n_blocks",
             "const int* __restrict__ edges",
             "const real* __restrict__ parameters",
@@ -109,16 +111,19 @@ class _Source:
             *(f"const real* __restrict__ plane_{n.name}" for n in plan.shared_planes),
             *(f"const real* __restrict__ bank_{n.name}, const int width_{n.name}" for n in plan.gathered_planes),
         ]
-        add(0, 'extern "C" __global__ void kernel(')
+        # the bound tells the compiler that registers may not be saved for more threads
+        add(0, f'extern "C" __global__ void __launch_bounds__({THREADS}) kernel(')
         add(1, ",\n    ".join(arguments) + ") {")
-        add(1, "const long long c = (long long)blockIdx.x * blockDim.x + threadIdx.x;")
-        add(1, "if (c >= C) return;")
+        add(1, "const int item = blockIdx.x * blockDim.x + threadIdx.x;")
+        add(1, "if (item >= S * C) return;")
+        add(1, "const int start = item / C * T;  // of this scenario's bars")
+        add(1, "const int c = item % C;")
         for i, name in enumerate(plan.costs):
             add(1, f"const real cost_{name} = costs[{i}];")
         for i, name in enumerate(plan.parameters):
-            add(1, f"const real p_{name} = parameters[{i} * C + c];")
+            add(1, f"const real p_{name} = parameters[(long long){i} * C + c];")
         for i, n in enumerate(plan.gathered_planes):
-            add(1, f"const int slice_{n.name} = slices[{i} * C + c];")
+            add(1, f"const int slice_{n.name} = slices[(long long){i} * C + c];")
         self.let(1, plan.uniform)
         self.let(1, plan.setup)
         for name in plan.state:
@@ -133,7 +138,7 @@ class _Source:
         for name in plan.state:
             if name.startswith("sums."):
                 add(1, f"state_s_{name.replace('.', '_')} = {self.number(start[name].start, wide=True)};")
-        add(1, "for (int t = edges[b]; t < edges[b + 1]; ++t) {")
+        add(1, "for (int t = start + edges[b]; t < start + edges[b + 1]; ++t) {")
         for n in plan.shared_planes:
             if not n.per_asset:
                 add(2, f"const real {variable(n)} = plane_{n.name}[t];")
@@ -149,7 +154,7 @@ class _Source:
         add(1, "}")
         add(1, "if (b == 0) continue;  // what lies before the first block is run and not kept")
         for i, name in enumerate(SUMS):
-            add(1, f"out[({i}LL * (n_blocks - 1) + b - 1) * C + c] = state_s_sums_{name};")
+            add(1, f"out[({i}LL * (n_blocks - 1) + b - 1) * S * C + item] = state_s_sums_{name};")
         add(1, "}")
         add(0, "}")
         return "\n".join(self.lines) + "\n"
@@ -185,7 +190,7 @@ def _load(text: str) -> Any:
         raise BackendError(f"the generated CUDA source does not compile: {error}") from error
 
 
-OUT = 6  # the position of the block statistics among the kernel's arguments
+OUT = 8  # the position of the block statistics among the kernel's arguments
 
 
 def program(launch: Launch, blocks: Blocks, precision: str) -> tuple[str, list[Any]]:
@@ -194,18 +199,20 @@ def program(launch: Launch, blocks: Blocks, precision: str) -> tuple[str, list[A
     real = np.float32 if precision == "mixed" else np.float64
     C = launch.n_configurations
     arguments: list[Any] = [
-        np.int64(C),
+        np.int32(C),
+        np.int32(launch.n_scenarios),
+        np.int32(launch.n_bars),
         np.int32(len(blocks) + 1),
         np.concatenate([[0], blocks.edges]).astype(np.int32),
         np.array([launch.parameters[n] for n in plan.parameters], dtype=real).reshape(-1, C),
         np.array([launch.costs[n] for n in plan.costs]),
         np.array([gathered[n.name][1] for n in plan.gathered_planes], dtype=np.int32).reshape(-1, C),
-        np.zeros((len(SUMS), len(blocks), C)),
+        np.zeros((len(SUMS), len(blocks), launch.n_scenarios * C)),
         *(np.ascontiguousarray(shared[n.name], dtype=real) for n in plan.shared_planes),
     ]
     for n in plan.gathered_planes:
         bank = gathered[n.name][0]
-        arguments += [np.ascontiguousarray(bank, dtype=real), np.int32(bank.shape[2])]
+        arguments += [np.ascontiguousarray(bank, dtype=real), np.int32(bank.shape[3])]
     return source(plan, mixed=precision == "mixed"), arguments
 
 
@@ -224,12 +231,13 @@ class CudaBackend:
         return int(cupy.cuda.runtime.memGetInfo()[0]) // 2
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, C)."""
+        """Block statistics (len(SUMS), B, S * C)."""
         import cupy
 
         text, values = program(launch, blocks, self.precision)
         kernel = _load(text)
         on_device = tuple(cupy.asarray(v) if isinstance(v, np.ndarray) else v for v in values)
-        kernel((-(-launch.n_configurations // THREADS),), (THREADS,), on_device)
+        items = launch.n_scenarios * launch.n_configurations
+        kernel((-(-items // THREADS),), (THREADS,), on_device)
         result: FloatArray = cupy.asnumpy(on_device[OUT])
         return result

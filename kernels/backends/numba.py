@@ -34,6 +34,7 @@ from kernels.schedule import Schedule, Stage
 from kernels.trace import Symbol
 
 LANES = 64
+OUT = 5  # the position of the block statistics among the kernel's arguments after the range of items
 CACHE = Path(os.environ.get("HEDGEGRID_CACHE", Path.home() / ".cache" / "hedgegrid"))
 
 
@@ -132,7 +133,7 @@ class _Source:
         reads = {a.index for n in work for a in n.args} | {o.index for _, o in stage.commits}
         for n in self.plan.shared_planes:
             if n.per_asset and n.index in reads:
-                self.add(5, f"{variable(n)} = plane_{n.name}[t, a]")
+                self.add(5, f"{variable(n)} = plane_{n.name}[s, t, a]")
         for n in stage.shared:
             self.add(5, f"{variable(n)} = {self.expression(n)}")
         for n in self.plan.gathered_planes:
@@ -140,7 +141,7 @@ class _Source:
                 self.add(5, f"for l in range({LANES}):")
                 self.add(
                     6,
-                    f"Y[{self.rows['plane', n.name][1]}, l] = bank_{n.name}[t, a, J[{self.rows['plane', n.name][1]}, l]]",
+                    f"Y[{self.rows['plane', n.name][1]}, l] = bank_{n.name}[s, t, a, J[{self.rows['plane', n.name][1]}, l]]",
                 )
         self.add(5, f"for l in range({LANES}):")
         ends = tuple(n.args[0] for n in stage.reductions)
@@ -167,10 +168,8 @@ class _Source:
         )
         add(0, "import numpy as np")
         add(0, "")
-        add(
-            0,
-            f"def kernel(first, last, edges, parameters, costs, slices, out{''.join(', ' + n for n in planes + banks)}):",
-        )
+        arrays = "".join(f", {n}" for n in planes + banks)
+        add(0, f"def kernel(first, last, n_scenarios, edges, parameters, costs, slices, out{arrays}):")
         for i, cost in enumerate(plan.costs):
             add(1, f"cost_{cost} = costs[{i}]")
         for n in plan.uniform:
@@ -187,7 +186,9 @@ class _Source:
             add(1, f"{array} = np.empty(({count[array]}, {shape}), {real})")
         add(1, f"W = np.empty(({count['W']}, {LANES}))")
         add(1, f"J = np.zeros(({count['Y']}, {LANES}), np.int64)")
-        add(1, "for block in range(first, last):")
+        add(1, "for item in range(first, last):")
+        add(2, "block = item // n_scenarios")
+        add(2, "s = item % n_scenarios")
         add(2, f"for l in range({LANES}):")
         add(3, f"c = min(block * {LANES} + l, C - 1)")
         for i, name in enumerate(plan.parameters):
@@ -212,7 +213,7 @@ class _Source:
         add(3, "for t in range(edges[b], edges[b + 1]):")
         for n in plan.shared_planes:
             if not n.per_asset:
-                add(4, f"{variable(n)} = plane_{n.name}[t]")
+                add(4, f"{variable(n)} = plane_{n.name}[s, t]")
         for n in plan.bar_scalars:
             add(4, f"{variable(n)} = {self.expression(n)}")
         for stage in plan.stages:
@@ -223,7 +224,7 @@ class _Source:
         add(3, "if b > 0:")
         add(4, f"for l in range(min({LANES}, C - block * {LANES})):")
         for i, name in enumerate(SUMS):
-            add(5, f"out[{i}, b - 1, block * {LANES} + l] = W[{self.rows['state', 'sums.' + name][1]}, l]")
+            add(5, f"out[{i}, b - 1, s, block * {LANES} + l] = W[{self.rows['state', 'sums.' + name][1]}, l]")
         return "\n".join(self.lines) + "\n"
 
 
@@ -269,23 +270,24 @@ class NumbaBackend:
     _pool: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, C)."""
+        """Block statistics (len(SUMS), B, S * C)."""
         plan, shared, gathered = layout(launch)
         kernel = _load(source(plan, mixed=self.precision == "mixed"))
         real = np.float32 if self.precision == "mixed" else np.float64
         C = launch.n_configurations
         arguments: list[Any] = [
+            launch.n_scenarios,
             np.concatenate([[0], blocks.edges]),  # what lies before the first block is run and not kept
             np.stack([launch.parameters[n] for n in plan.parameters]) if plan.parameters else np.empty((0, C)),
             np.array([launch.costs[n] for n in plan.costs]),
             np.stack([gathered[n.name][1] for n in plan.gathered_planes]) if gathered else np.zeros((0, C), np.int64),
-            np.empty((len(SUMS), len(blocks), C)),
+            np.empty((len(SUMS), len(blocks), launch.n_scenarios, C)),
             *(np.ascontiguousarray(shared[n.name], dtype=real) for n in plan.shared_planes),
             *(np.ascontiguousarray(gathered[n.name][0], dtype=real) for n in plan.gathered_planes),
         ]
-        lane_blocks = -(-C // LANES)
-        parts = min(lane_blocks, 4 * self.threads) if self.threads > 1 else 1
-        bounds = [lane_blocks * i // parts for i in range(parts + 1)]
+        items = -(-C // LANES) * launch.n_scenarios
+        parts = min(items, 4 * self.threads) if self.threads > 1 else 1
+        bounds = [items * i // parts for i in range(parts + 1)]
         jobs = [(a, b, *arguments) for a, b in pairwise(bounds)]
         if parts == 1:
             kernel(*jobs[0])
@@ -294,5 +296,5 @@ class NumbaBackend:
                 self._pool = ThreadPoolExecutor(self.threads, "hedgegrid-numba")
             kernel(0, 0, *arguments)  # compile once, before the threads ask for it together
             list(self._pool.map(lambda job: kernel(*job), jobs))
-        out: FloatArray = arguments[4]
-        return out
+        out: FloatArray = arguments[OUT]
+        return out.reshape(len(SUMS), len(blocks), -1)

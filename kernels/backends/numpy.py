@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -23,22 +24,23 @@ class NumpyBackend:
     output_bytes = 64 * 2**20
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, C)."""
-        out = np.empty((len(SUMS), len(blocks), launch.n_configurations))
-        for first in range(0, launch.n_configurations, CACHE_LANES):
+        """Block statistics (len(SUMS), B, S * C)."""
+        S, C = launch.n_scenarios, launch.n_configurations
+        out = np.empty((len(SUMS), len(blocks), S, C))
+        for scenario, first in itertools.product(range(S), range(0, C, CACHE_LANES)):
             lanes = slice(first, first + CACHE_LANES)
             b = -1
-            for t, carried in walk(launch.lanes(lanes), blocks):
+            for t, carried in walk(launch.lanes(lanes), blocks, scenario):
                 if t + 1 == blocks.edges[b + 1]:
                     if b >= 0:
                         for i, value in enumerate(carried.sums):
-                            out[i, b, lanes] = value
+                            out[i, b, scenario, lanes] = value
                     b += 1
-        return out
+        return out.reshape(len(SUMS), len(blocks), S * C)
 
 
-def walk(launch: Launch, blocks: Blocks) -> Iterator[tuple[int, Carried]]:
-    """The carried state after each bar t; `sums` start afresh at each block edge."""
+def walk(launch: Launch, blocks: Blocks, scenario: int = 0) -> Iterator[tuple[int, Carried]]:
+    """The carried state after each bar t of one scenario; `sums` start afresh at each block edge."""
     program, C, A = launch.program, launch.n_configurations, launch.program.n_assets
     carried = rebuild(program.start, lambda _, leaf: np.full((A, C) if leaf.per_asset else (C,), leaf.start))
     fresh: BlockSums = carried.sums
@@ -49,8 +51,10 @@ def walk(launch: Launch, blocks: Blocks) -> Iterator[tuple[int, Carried]]:
         for t in range(launch.n_bars):
             if t in edges:
                 carried = carried._replace(sums=fresh)
-            bar = SimpleNamespace(**{n: a[t][:, None] if a.ndim == 2 else a[t] for n, a in launch.shared.items()})
+            now = {n: a[scenario, t] for n, a in launch.shared.items()}
+            bar = SimpleNamespace(**{n: a[:, None] if a.ndim == 1 else a for n, a in now.items()})
             for name, (bank, index) in launch.banks.items():
-                setattr(bar, name, bank[t][:, index] if bank.shape[2] > 1 else bank[t])
+                slices = bank[scenario, t]
+                setattr(bar, name, slices[:, index] if slices.shape[1] > 1 else slices)
             carried = program.step(bar, carried, p, costs)
             yield t, carried
