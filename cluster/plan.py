@@ -14,7 +14,8 @@ import pandas as pd
 
 from cluster import sources
 from cluster.config import StudyConfig
-from cluster.pool import check_address, chunks, cores
+from cluster.pool import chunks, cores
+from cluster.ray_pool import check_address
 from cluster.worker import Task
 from kernels import METRICS, Costs, Market, Strategy, load_strategy
 from kernels.backends import Choice, choose

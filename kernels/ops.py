@@ -117,8 +117,8 @@ def norm_cdf(x: Value) -> Value:
 
     Source: Hart (1968) as given by West (2005), "Better approximations to cumulative normal functions", Wilmott.
 
-    >>> norm_cdf(np.array([-1.0, 0.0, 2.0])).round(12).tolist()
-    [0.158655253931, 0.5, 0.977249868052]
+    >>> norm_cdf(np.array([-8.0, -1.0, 0.0, 2.0])).round(12).tolist()
+    [0.0, 0.158655253931, 0.5, 0.977249868052]
     """
     z = abs(x)
     top = 3.52624965998911e-02

@@ -66,7 +66,7 @@ def test_functions_of_a_mathematics_library_agree_to_their_rounding(backend: Bac
     np.testing.assert_allclose(ours.statistics.values, meaning.statistics.values, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("strategy", [*STRATEGIES.values(), TANGLE], ids=lambda s: s.name)
+@pytest.mark.parametrize("strategy", [*STRATEGIES.values(), BUDGET], ids=lambda s: s.name)
 def test_mixed_precision_stays_near_float64(strategy: Strategy, backend: Backend) -> None:
     """float32 state with float64 sums: each bar's return is a few roundings of 2**-24 away, and so is each decision.
 

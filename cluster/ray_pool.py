@@ -1,0 +1,184 @@
+"""Workers on a Ray cluster. Ray starts them and carries the chunks; what is lost, this module runs again."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import socket
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cluster.pool import PoolError, Progress, chunks, cores
+from cluster.worker import Task, Worker, from_arrow, to_arrow
+from kernels.errors import InputError
+
+IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
+ATTEMPTS = 3  # how often a chunk may lose its worker, or a worker die while it starts, before the study stops
+START_SECONDS = 300.0  # for a first worker to stand ready: Ray waits for ever for cores that no node has
+ANSWER_SECONDS = 2.0  # for a cluster's address to answer
+
+
+class RayPool:
+    """Ray actors, each owning one GPU or a share of the cores. They keep no state, so any of them may be replaced.
+
+    Ray itself never retries: this loop does, since a chunk is pure and running it twice is harmless. A worker takes
+    part from when it stands ready, so that a node that is slow to come, or never comes again, holds nobody up.
+    """
+
+    def __init__(self, task: Task, *, workers: int, gpus: int, threads: int, address: str | None) -> None:
+        ray: Any = importlib.import_module("ray")  # only now: a study in this process never needs it
+        self.workers = workers
+        self._ray = ray
+        self._started_here = not ray.is_initialized()
+        if self._started_here:
+            _start_ray(ray, address, workers, gpus, threads)
+        self._task, self._threads = ray.put(task), threads
+        self._actor: Any = ray.remote(Worker).options(
+            num_gpus=gpus, num_cpus=threads, max_restarts=0, max_task_retries=0
+        )
+        self._share = f"{gpus} GPU and {threads} cores" if gpus else f"{threads} cores"
+        self._actors: dict[int, Any] = {}
+        self._starting: dict[Any, int] = {}  # what Ray answers with when a worker stands ready
+        self._ready: set[int] = set()
+        self._stillborn = 0  # workers that died while they started, since the last one that did not
+        for number in range(workers):
+            self._start(number)
+
+    def backtest(self, configurations: pd.DataFrame, progress: Progress) -> pd.DataFrame:
+        """Metrics of every configuration, in its order."""
+        ray = self._ray
+        parts = dict(enumerate(chunks(len(configurations), self.workers)))
+        waiting = list(reversed(parts))
+        results: dict[int, pd.DataFrame] = {}
+        flying: dict[Any, tuple[int, int]] = {}  # what Ray will answer with: (chunk, worker)
+        lost: Counter[int] = Counter()
+        while len(results) < len(parts):
+            load = Counter(worker for _, worker in flying.values())
+            places = sorted((n, worker) for worker in self._ready for n in range(load[worker], IN_FLIGHT))
+            for _, worker in places[: len(waiting)]:
+                chunk = waiting.pop()
+                flying[self._actors[worker].run.remote(to_arrow(configurations.iloc[parts[chunk]]))] = (chunk, worker)
+            answers, _ = ray.wait([*self._starting, *flying], timeout=None if flying else START_SECONDS)
+            if not answers:
+                raise self._nobody()
+            if answers[0] in self._starting:
+                self._admit(answers[0])
+                continue
+            chunk, worker = flying.pop(answers[0])
+            try:
+                results[chunk] = from_arrow(ray.get(answers[0]))
+                progress(len(results[chunk]))
+            except ray.exceptions.RayTaskError as error:  # first: it is also an instance of what the chunk raised
+                raise PoolError(f"chunk {chunk} of {len(parts)} raised {_reason(error)}") from error
+            except ray.exceptions.RayError as error:  # the worker, its node or its result is gone
+                lost[chunk] += 1
+                if lost[chunk] >= ATTEMPTS:
+                    raise PoolError(
+                        f"chunk {chunk} of {len(parts)} lost its worker {ATTEMPTS} times: {_reason(error)}"
+                    ) from error
+                waiting += [c for c, at in flying.values() if at == worker] + [chunk]
+                flying = {reference: pair for reference, pair in flying.items() if pair[1] != worker}
+                self._ready.remove(worker)
+                self._start(worker)
+        return pd.concat([results[chunk] for chunk in parts], ignore_index=True)
+
+    def close(self) -> None:
+        """End the workers, and the cluster where it was started for them."""
+        for number in self._actors:
+            self._end(number)
+        if self._started_here:
+            self._ray.shutdown()
+
+    def _start(self, number: int) -> None:
+        """Begin a worker, in the place of one that is gone."""
+        self._end(number)
+        self._actors[number] = self._actor.remote(self._task, self._threads)
+        self._starting[self._actors[number].__ray_ready__.remote()] = number
+
+    def _end(self, number: int) -> None:
+        with contextlib.suppress(Exception):  # there was none, or it is gone already
+            self._ray.kill(self._actors[number])
+
+    def _admit(self, answer: Any) -> None:
+        """A worker stands ready, or died on the way there."""
+        number = self._starting.pop(answer)
+        try:
+            self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            self._stillborn += 1
+            if getattr(error, "actor_init_failed", False) or self._stillborn >= ATTEMPTS * self.workers:
+                raise PoolError(f"a worker could not start: {_last_line(error)}") from error
+            self._start(number)
+        else:
+            self._stillborn = 0
+            self._ready.add(number)
+
+    def _nobody(self) -> PoolError:
+        there = self._ray.cluster_resources()
+        return PoolError(
+            f"no worker started in {START_SECONDS:.0f} s: each needs {self._share}, the cluster has "
+            f"{there.get('GPU', 0):g} GPU and {there.get('CPU', 0):g} cores in all, perhaps in use; free some, or set "
+            "compute.workers"
+        )
+
+
+def check_address(address: str) -> None:
+    """Refuse a cluster's address where nothing answers; Ray itself would try for two minutes and end the process.
+
+    >>> check_address("auto")
+    Traceback (most recent call last):
+    ...
+    kernels.errors.InputError: compute.address: HOST:PORT of a Ray cluster's head is needed, such as 10.0.0.5:6379, got 'auto'
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(
+            f"compute.address: HOST:PORT of a Ray cluster's head is needed, such as 10.0.0.5:6379, got {address!r}"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"compute.address: nothing answers at {address} ({error.strerror or error}); start the cluster "
+            "(ray start --head), correct the address, or leave it out to compute on this machine"
+        ) from error
+
+
+def _start_ray(ray: Any, address: str | None, workers: int, gpus: int, threads: int) -> None:
+    """A private cluster on loopback, or the one at `address` with this code sent along."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers without a GPU keep their environment
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    if address is None:
+        ray.init(
+            address="local",  # without it Ray joins whatever cluster it finds on this machine
+            num_cpus=max(cores(), workers * threads),
+            num_gpus=workers * gpus,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            **quiet,
+        )
+        return
+    check_address(address)
+    root = Path(__file__).resolve().parent.parent
+    packages = [str(root / name) for name in ("cluster", "kernels", "search", "tracking")]
+    try:
+        ray.init(address=address, runtime_env={"py_modules": packages, "excludes": ["__pycache__"]}, **quiet)
+    except (OSError, RuntimeError, ValueError, SystemExit) as error:  # Ray's C++ core asks Python to exit
+        raise InputError(f"compute.address: no Ray cluster can be joined at {address} ({_reason(error)})") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, without Ray's report of where."""
+    raised = getattr(error, "cause", None)  # what the worker's own code raised, where it did
+    if not isinstance(raised, BaseException):
+        raised = error
+    return f"{type(raised).__name__}: {_last_line(raised)}"
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

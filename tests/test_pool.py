@@ -1,0 +1,262 @@
+"""Pools: the same study on any number of workers, with some of them killed on the way, on any cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from studies import LEARNING, Watch, same, small_plan
+
+from cluster import job, output, pool, ray_pool
+from cluster.plan import Plan
+from cluster.pool import LocalPool, PoolError, chunks, open_pool
+from cluster.ray_pool import RayPool
+from cluster.worker import Task, Worker
+from kernels.errors import InputError
+
+CHUNK = 64  # rows, so that a few hundred configurations are many chunks
+
+
+def forget(_: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """A private cluster of 4 cores that the pools of this module share: Ray takes seconds to start."""
+    ray = pytest.importorskip("ray")
+    ray_pool._start_ray(ray, None, workers=4, gpus=0, threads=1)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return small_plan(tmp_path, "tracking.enabled=false")
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "SMALLEST_CHUNK", CHUNK)
+    monkeypatch.setattr(pool, "CHUNK", CHUNK)
+
+
+def on_ray(task: Task, workers: int) -> RayPool:
+    return RayPool(task, workers=workers, gpus=0, threads=1, address=None)
+
+
+def pids(ray: Any, shared: RayPool) -> list[int]:
+    """The processes of a pool's workers."""
+    found: list[int] = ray.get([actor.__ray_call__.remote(lambda _: os.getpid()) for actor in shared._actors.values()])
+    return found
+
+
+# ---- the same numbers anywhere
+
+
+@pytest.mark.parametrize("rows", [0, 1, 63, 64, 1000, 100_000])
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_chunks_cover_every_row_once(rows: int, workers: int) -> None:
+    covered = [row for part in chunks(rows, workers) for row in range(part.start, part.stop)]
+    assert covered == list(range(rows))
+
+
+def test_numbers_do_not_depend_on_the_workers(ray: Any, small_chunks: None, tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, "compute.backend=auto", "market.bars=120", "tracking.enabled=false")
+    rows = plan.space.grid_rows(0, 12).sample(500, replace=True, random_state=1, ignore_index=True)
+    rows["lookback"] = rows.index % 7 + 10  # lanes of one kernel that read different slices of a bank
+    alone = LocalPool(plan.task).backtest(rows, forget)
+    for workers in (1, 2, 4):
+        shared = on_ray(plan.task, workers)
+        pids(ray, shared)  # all of them stand ready, so that each gets its part
+        same(shared.backtest(rows, forget), alone)
+        shared.close()
+
+
+@pytest.mark.parametrize("overrides", [("search.sampler=sobol", "search.trials=300", "search.batch=150"), LEARNING])
+def test_a_study_is_the_same_on_one_worker_or_four(
+    ray: Any, small_chunks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(output, "draw", lambda *_: ())
+    tables = []
+    for compute in ("{backend: numpy}", *(f"{{backend: numpy, pool: ray, workers: {n}}}" for n in (1, 2, 4))):
+        folder = tmp_path / str(len(tables))
+        folder.mkdir()
+        outcome = job.run(
+            small_plan(folder, "market.bars=120", "tracking.enabled=false", f"compute={compute}", *overrides), Watch()
+        )
+        tables.append(pd.read_parquet(outcome.folder / "configs.parquet"))
+    for table in tables[1:]:
+        same(table, tables[0])
+
+
+def test_every_configuration_is_counted_once(ray: Any, small_chunks: None, plan: Plan) -> None:
+    rows = plan.space.grid_rows(0, 12).sample(300, replace=True, random_state=1, ignore_index=True)
+    counted: list[int] = []
+    shared = on_ray(plan.task, 2)
+    shared.backtest(rows, counted.append)
+    shared.close()
+    assert sum(counted) == len(rows)
+    assert len(counted) == len(list(chunks(len(rows), 2)))
+
+
+# ---- a cluster of several nodes
+
+
+def on_two_nodes(folder: Path) -> None:
+    """Join a cluster of two nodes with one core each, and say where its workers and their code are."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    pool.SMALLEST_CHUNK = pool.CHUNK = CHUNK
+    plan = small_plan(
+        folder, "tracking.enabled=false", f"compute={{backend: numpy, workers: 2, address: '{cluster.address}'}}"
+    )
+    joined = open_pool(plan.task, plan.config.compute)
+    assert isinstance(joined, RayPool)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    places = ray.get([actor.__ray_call__.remote(whereabouts) for actor in joined._actors.values()])
+    rows = plan.space.grid_rows(0, 12).sample(300, replace=True, random_state=1, ignore_index=True)
+    same(joined.backtest(rows, forget), LocalPool(plan.task).backtest(rows, forget))
+    cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+    same(joined.backtest(rows, forget), LocalPool(plan.task).backtest(rows, forget))
+    joined.close()
+    cluster.shutdown()
+    print(json.dumps(places))
+
+
+def whereabouts(_: Worker) -> tuple[str, str]:
+    """The node and the checkout that a worker runs on."""
+    import ray
+
+    import kernels
+
+    return ray.get_runtime_context().get_node_id(), kernels.__file__
+
+
+def test_nodes_of_a_cluster_are_sent_the_code_and_may_be_lost(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    script = f"import pathlib, test_pool; test_pool.on_two_nodes(pathlib.Path({str(tmp_path)!r}))"
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    places = json.loads(done.stdout.splitlines()[-1])
+    assert len({node for node, _ in places}) == 2
+    assert all("runtime_resources" in code for _, code in places)  # sent along, not this checkout
+
+
+# ---- what may go wrong
+
+
+def test_a_killed_workers_chunks_are_run_again(ray: Any, small_chunks: None, plan: Plan) -> None:
+    rows = plan.space.grid_rows(0, 12).sample(600, replace=True, random_state=1, ignore_index=True)
+    shared = on_ray(plan.task, 2)
+    victim, _ = pids(ray, shared)
+    counted: list[int] = []
+
+    def kill_once(configurations: int) -> None:
+        if not counted:
+            os.kill(victim, signal.SIGKILL)
+        counted.append(configurations)
+
+    survived = shared.backtest(rows, kill_once)
+    shared.close()
+    assert sum(counted) == len(rows)
+    same(survived, LocalPool(plan.task).backtest(rows, forget))
+
+
+class Fragile(Worker):
+    """A worker that falls over a marked configuration: it dies at a threshold of -0.5, raises at -0.4."""
+
+    def run(self, chunk: pa.Table) -> pa.Table:
+        thresholds = chunk["hedge_threshold"].to_pylist()
+        if -0.5 in thresholds:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if -0.4 in thresholds:
+            raise ZeroDivisionError("a drawdown of nothing")
+        return super().run(chunk)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "message"),
+    [(-0.4, r"chunk 1 of 3 raised ZeroDivisionError: a drawdown of nothing"), (-0.5, "chunk . of 3 lost its worker 3")],
+)
+def test_a_chunk_that_cannot_be_run_stops_the_study(
+    ray: Any, small_chunks: None, plan: Plan, monkeypatch: pytest.MonkeyPatch, threshold: float, message: str
+) -> None:
+    rows = plan.space.grid_rows(0, 12).sample(3 * CHUNK, replace=True, random_state=1, ignore_index=True)
+    rows.loc[CHUNK + 1, "hedge_threshold"] = threshold
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know this module
+    monkeypatch.setattr(ray_pool, "Worker", Fragile)
+    shared = on_ray(plan.task, 1)
+    with pytest.raises(PoolError, match=message):
+        shared.backtest(rows, forget)
+    shared.close()
+
+
+def test_a_worker_that_cannot_start_is_told_with_its_reason(ray: Any, plan: Plan) -> None:
+    task = Task(plan.market, "no such rule", None, plan.costs, "numpy", "float64")
+    with pytest.raises(PoolError, match=r"a worker could not start: .*no strategy 'no such rule'"):
+        on_ray(task, 1).backtest(plan.baselines, forget)
+
+
+def test_workers_that_no_node_has_cores_for_are_told(ray: Any, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool, "START_SECONDS", 1.0)
+    shared = RayPool(plan.task, workers=1, gpus=0, threads=64, address=None)
+    with pytest.raises(
+        PoolError, match=r"no worker started in 1 s: each needs 64 cores, the cluster has 0 GPU and \d+"
+    ):
+        shared.backtest(plan.baselines, forget)
+    shared.close()
+
+
+def test_closed_workers_are_gone(ray: Any, plan: Plan) -> None:
+    shared = on_ray(plan.task, 1)
+    (worker,) = pids(ray, shared)
+    shared.close()
+    deadline = time.monotonic() + 10.0
+    while time.monotonic() < deadline and Path(f"/proc/{worker}").exists():
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
+
+
+# ---- addresses
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path: Path, closed_port: int) -> None:
+    began = time.monotonic()
+    with pytest.raises(InputError, match=f"nothing answers at 127.0.0.1:{closed_port}") as caught:
+        small_plan(tmp_path, f"compute.address=127.0.0.1:{closed_port}")
+    assert time.monotonic() - began < 5.0
+    assert len(caught.value.problems) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("address", ["auto", "local", "6379", "head", "head:", "ray://head:10001", "head:70000"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InputError, match="HOST:PORT of a Ray cluster's head is needed"):
+        small_plan(tmp_path, f'compute.address="{address}"')
+
+
+def test_one_worker_needs_no_ray(plan: Plan) -> None:
+    assert isinstance(open_pool(plan.task, plan.config.compute), LocalPool)
