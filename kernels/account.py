@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +14,8 @@ START_CASH = 10_000.0
 SMALLEST_ORDER = 1e-8  # units of the asset; exchanges round such orders to nothing
 
 Fill = Literal["next_open", "next_close", "close"]
+Impact = Literal["none", "linear", "square_root"]
+IMPACTS: tuple[Impact, ...] = ("none", "linear", "square_root")
 FILLS: tuple[Fill, ...] = ("next_open", "next_close", "close")
 
 
@@ -21,12 +24,20 @@ class Costs:
     """The trading environment, never searched: fee and slippage in basis points per side, and the fill price.
 
     An order of bar t fills at the open (`next_open`) or close (`next_close`) of bar t+1, or at the close of bar t
-    (`close`: the signal has seen that close, so every report flags it).
+    (`close`: the signal has seen that close, so every report flags it). Options pay `option_spread`, half their spread as
+    a fraction of the mark. A trade of x dollars pays impact `linear` (coefficient * x^2) or `square_root`
+    (coefficient * daily volatility * x * sqrt(x / adv)), where x scales with `capital` dollars and `adv` is what the
+    market trades in a day.
     """
 
     fee_bps: float = 4.0
     slippage_bps: float = 5.0
     fill: Fill = "next_open"
+    option_spread: float = 0.0
+    impact: Impact = "none"
+    impact_coefficient: float = 0.0
+    capital: float = 1e6
+    adv: float = 1e9
 
     def __post_init__(self) -> None:
         problems = [
@@ -34,6 +45,18 @@ class Costs:
             for name, value in (("fee_bps", self.fee_bps), ("slippage_bps", self.slippage_bps))
             if not 0.0 <= value < 10_000.0
         ]
+        problems += [
+            f"costs.{name}: {name} {rule} must hold, got {value!r}"
+            for name, value, rule, kept in (
+                ("option_spread", self.option_spread, "from 0 to below 1", 0.0 <= self.option_spread < 1.0),
+                ("impact_coefficient", self.impact_coefficient, "of 0 or more", self.impact_coefficient >= 0.0),
+                ("capital", self.capital, "above 0", self.capital > 0.0),
+                ("adv", self.adv, "above 0", self.adv > 0.0),
+            )
+            if not kept
+        ]
+        if self.impact not in IMPACTS:
+            problems.append(f"costs.impact: choose one of {', '.join(IMPACTS)}, got {self.impact!r}")
         if self.fill not in FILLS:
             problems.append(f"costs.fill: choose one of {', '.join(FILLS)}, got {self.fill!r}")
         if problems:
@@ -42,7 +65,25 @@ class Costs:
     @property
     def fractions(self) -> dict[str, float]:
         """What the bar step reads as `costs.<name>`."""
-        return {"fee": self.fee_bps / 1e4, "slippage": self.slippage_bps / 1e4}
+        return {
+            "fee": self.fee_bps / 1e4,
+            "slippage": self.slippage_bps / 1e4,
+            "option_spread": self.option_spread,
+            "linear_impact": self.impact_coefficient if self.impact == "linear" else 0.0,
+            "square_root_impact": self.impact_coefficient if self.impact == "square_root" else 0.0,
+            "capital": self.capital,
+            "adv": self.adv,
+        }
+
+
+class Accounting(NamedTuple):
+    """How orders become returns: the account's state before the first bar, and `execute`, one bar of it.
+
+    `execute(order, account, bar, costs, n_assets) -> (Outcome, account)`, in the array language.
+    """
+
+    start: Callable[[], Any]
+    execute: Callable[..., tuple[Outcome, Any]]
 
 
 class Order(NamedTuple):
@@ -121,3 +162,6 @@ def execute(order: Order, account: Account, bar: Any, costs: Any, n_assets: int)
         wins=sum_assets(as_number(won)),
     )
     return outcome, Account(cash, held, opened_at)
+
+
+CASH_PER_ASSET = Accounting(Account, execute)

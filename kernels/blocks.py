@@ -16,6 +16,7 @@ from kernels.account import Outcome
 from kernels.market import FloatArray, Market
 from kernels.market_calendar import DateArray
 from kernels.ops import as_number, maximum, minimum, wide
+from kernels.option_market import OptionMarket
 from kernels.state import accumulator
 
 FIRST_RETURN = 1  # the first bar has no return: no order can have been filled before it
@@ -90,7 +91,7 @@ class Blocks:
     timestamps: DateArray
 
     @classmethod
-    def monthly(cls, market: Market) -> Blocks:
+    def monthly(cls, market: Market | OptionMarket) -> Blocks:
         """One block per calendar month (UTC)."""
         months = market.timestamps[FIRST_RETURN:].astype("datetime64[M]")
         starts = np.flatnonzero(months[1:] != months[:-1]) + 1 + FIRST_RETURN

@@ -18,7 +18,8 @@ from kernels.errors import InputError
 from kernels.launch import Backend, Launch
 from kernels.market import FloatArray, Market
 from kernels.market_calendar import DateArray
-from kernels.metrics import metrics
+from kernels.metrics import OverPaths, aggregate, metrics
+from kernels.option_market import OptionMarket
 from kernels.planes import PlaneStore, encode
 from kernels.program import Program
 from kernels.strategy import Strategy
@@ -57,13 +58,15 @@ class Engine:
     """One market, strategy and cost model, ready to run any number of chunks: planes and kernels are kept between them.
 
     `off` names the optional parameters that are None in every configuration to come; the kernel then leaves them out.
+    Metrics are computed on each scenario's path and then aggregated `over_paths`.
     """
 
-    market: Market
+    market: Market | OptionMarket
     strategy: Strategy
     costs: Costs
     backend: Backend
     off: frozenset[str] = frozenset()
+    over_paths: OverPaths = "median"
     blocks: Blocks = field(init=False)
     _store: PlaneStore = field(init=False)
 
@@ -73,13 +76,15 @@ class Engine:
 
     def run(self, configurations: pd.DataFrame) -> Backtest:
         """Backtest every row and keep its block statistics: len(SUMS) * B * C * 8 bytes."""
-        values = np.empty((len(SUMS), len(self.blocks), len(configurations)))
+        S, C = self.market.n_scenarios, len(configurations)
+        values = np.empty((len(SUMS), len(self.blocks), S, C))
         frames = []
         for rows, part in self.stream(configurations):
-            values[:, :, rows] = part.values  # noqa: PD011 - an array
+            values[..., rows] = part.values.reshape(*values.shape[:3], len(rows))  # noqa: PD011 - an array
             frames.append(self._metrics(part).set_axis(rows))
         frame = pd.concat(frames).sort_index().set_axis(configurations.index)
-        return Backtest(frame, BlockStatistics(self.blocks, values), self.backend.name)
+        statistics = BlockStatistics(self.blocks, values.reshape(*values.shape[:2], S * C))
+        return Backtest(frame, statistics, self.backend.name)
 
     def metrics(self, configurations: pd.DataFrame) -> pd.DataFrame:
         """Only the metrics of every row: block statistics are dropped launch by launch, so memory stays flat in C."""
@@ -92,7 +97,10 @@ class Engine:
             yield rows, BlockStatistics(self.blocks, self.backend.run(launch, self.blocks))
 
     def _metrics(self, statistics: BlockStatistics) -> pd.DataFrame:
-        return metrics(statistics, self.market.bars_per_year)
+        per_path = metrics(statistics, self.market.bars_per_year)
+        return (
+            per_path if self.market.n_scenarios == 1 else aggregate(per_path, self.market.n_scenarios, self.over_paths)
+        )
 
     def paths(self, configurations: pd.DataFrame) -> Paths:
         """Run a few rows bar by bar on the NumPy backend, for figures."""
@@ -103,7 +111,7 @@ class Engine:
         for rows, launch in self._launches(parameters):
             for t, carried in walk(launch, whole):
                 account = carried.account
-                values[t][:, rows] = account.cash + account.units * self.market.close[t][:, None]
+                values[t][:, rows] = account.cash + account.units * launch.shared["close"][0, t][:, None]
                 growth[t][rows] = carried.sums.growth
         equity = growth[1:]
         previous = np.concatenate([np.ones((1, C)), equity[:-1]])
@@ -114,15 +122,15 @@ class Engine:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
         program = Program(self.strategy, self.market.n_assets, self.off)
         numbers = {n: v for n, v in parameters.items() if n not in self.off}
-        wrong = [n for n in self.off if np.isfinite(parameters[n]).any()]
+        wrong = [n for n in self.off if (parameters[n] != self.strategy.parameter(n).off).any()]
         if wrong:
             raise ValueError(f"parameters {wrong} were declared off for this engine, but a configuration sets them")
         C = len(next(iter(parameters.values())))
         keys = list(dict.fromkeys(k for plane in self._store.banks for k in plane.keys))
         order = np.lexsort([numbers[k] for k in reversed(keys)]) if keys else np.arange(C)
-        slice_bytes = 8 * self.market.n_bars * self.market.n_assets
+        slice_bytes = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
         most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
-        most = max(1, self.backend.output_bytes // (8 * len(SUMS) * len(self.blocks)))
+        most = max(1, self.backend.output_bytes // (8 * len(SUMS) * len(self.blocks) * self.market.n_scenarios))
         table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
         first = 0
         while first < C:

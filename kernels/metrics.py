@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,23 @@ _CATALOGUE = (
     Metric("hedged_share", 0, "fraction", "mean share of assets held short"),
 )
 METRICS: dict[str, Metric] = {m.name: m for m in _CATALOGUE}
+
+
+OverPaths = Literal["median", "mean"] | float  # or the quantile of that share
+
+
+def aggregate(per_path: pd.DataFrame, scenarios: int, how: OverPaths = "median") -> pd.DataFrame:
+    """Metrics of C configurations from those of their S paths (S * C rows, the first scenario's configurations first).
+
+    Each metric on its own: the median over paths, the mean, or a quantile (0.05: one path in twenty is below it). A
+    configuration with an invalid path is invalid.
+    """
+    paths = per_path[list(METRICS)].to_numpy().reshape(scenarios, -1, len(METRICS))
+    values = paths.mean(axis=0) if how == "mean" else np.quantile(paths, 0.5 if how == "median" else how, axis=0)
+    ok = (per_path["status"] == "ok").to_numpy().reshape(scenarios, -1).all(axis=0)
+    frame = pd.DataFrame(values, columns=list(METRICS))
+    frame[~ok] = np.nan
+    return frame.assign(status=np.where(ok, "ok", "invalid"))
 
 
 def _ratio(top: FloatArray, bottom: FloatArray, empty: float = 0.0) -> FloatArray:

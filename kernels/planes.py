@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import singledispatch
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from kernels.account import Costs
+from kernels.black_scholes import SIGNS
 from kernels.errors import InputError
 from kernels.market import FloatArray, Market
+from kernels.option_market import DAYS_PER_YEAR, PER_PATH, OptionMarket
 from kernels.strategy import Parameter, Plane, Strategy
 
 PRICE_PLANES = {  # what `market_planes` gives, and whether it has a value per asset
@@ -24,12 +27,14 @@ PRICE_PLANES = {  # what `market_planes` gives, and whether it has a value per a
 }
 
 
-def market_planes(market: Market, costs: Costs) -> dict[str, FloatArray]:
+@singledispatch
+def market_planes(market: Market | OptionMarket, costs: Costs) -> dict[str, FloatArray]:
     """Planes every rule on prices may read: open, high, low, close, previous_close, fill (1, T, A), fillable (1, T).
 
     A market of closes only has its close as high and low. `fill` is the price at which an order of the bar is filled;
     `fillable` is 0 on a bar whose fill lies beyond the data, and its order is ignored.
     """
+    assert isinstance(market, Market)
     if costs.fill == "next_open" and market.open is None:
         raise InputError(
             "costs.fill: next_open needs opening prices and this market has closes only; "
@@ -54,11 +59,41 @@ def market_planes(market: Market, costs: Costs) -> dict[str, FloatArray]:
     return {name: plane[None] for name, plane in {**planes, "fillable": fillable}.items()}
 
 
+@market_planes.register(OptionMarket)
+def option_planes(market: OptionMarket, costs: Costs) -> dict[str, FloatArray]:
+    """Planes of a book of options: what the market holds, and what a bar adds to cash and shares.
+
+    (S, T, A) except opens, live, begins, days, growth, calls and puts, which are (S, T).
+    """
+    S, T = market.n_scenarios, market.n_bars
+    years = market.days / DAYS_PER_YEAR
+    side = 1.0 if market.contract.side == "sell" else -1.0
+    legs = SIGNS[market.contract.kind]
+    begins = np.zeros(T)
+    begins[0] = 1.0
+    common = {
+        "opens": market.opens,
+        "live": market.live,
+        "begins": begins,
+        "days": market.days,
+        "growth": np.exp(market.rate * years),
+        "calls": np.full(T, side * (1.0 in legs)),
+        "puts": np.full(T, side * (-1.0 in legs)),
+    }
+    earlier = np.concatenate([market.spot[:, :1], market.spot[:, :-1]], axis=1)
+    return {
+        **{name: np.tile(plane, (S, 1)) for name, plane in common.items()},
+        **{name: getattr(market, name) for name in PER_PATH},
+        "dividend": market.dividend_yield * earlier * years[None, :, None],
+        "daily_volatility": market.volatility * np.sqrt(1.0 / market.bars_per_year),
+    }
+
+
 @dataclass
 class PlaneStore:
     """All planes of one market, strategy and cost model; slices of banks are kept once computed."""
 
-    market: Market
+    market: Market | OptionMarket
     strategy: Strategy
     costs: Costs
     shared: dict[str, FloatArray] = field(init=False)
@@ -108,7 +143,7 @@ class PlaneStore:
         array = np.ascontiguousarray(array, dtype=np.float64)
         at = ", ".join(f"{k}={v:g}" for k, v in zip(plane.keys, key, strict=True))
         where = f"plane '{plane.name}'{f' at {at}' if at else ''}"
-        shape = (self.market.n_bars, self.market.n_assets)
+        shape: tuple[int, ...] = (self.market.n_bars, self.market.n_assets)
         if not isinstance(self.market, Market):
             shape = (self.market.n_scenarios, *shape)
         if array.shape not in ({shape} if plane.keys else {shape, shape[:-1]}):
@@ -150,7 +185,7 @@ def encode(strategy: Strategy, configurations: pd.DataFrame) -> dict[str, FloatA
 
 
 def _numbers(parameter: Parameter, column: pd.Series) -> tuple[FloatArray, NDArray[np.int64]]:
-    """The column with None as infinity, and the rows that the parameter refuses."""
+    """The column with None as the parameter's `off`, and the rows that the parameter refuses."""
     assert parameter.low is not None
     assert parameter.high is not None
     numbers = pd.to_numeric(column.mask(column.isna(), np.nan), errors="coerce").to_numpy(dtype=np.float64)
@@ -161,7 +196,7 @@ def _numbers(parameter: Parameter, column: pd.Series) -> tuple[FloatArray, NDArr
             allowed &= numbers == np.floor(numbers)
     if parameter.optional:
         allowed |= missing
-    return np.where(missing, np.inf, numbers), np.flatnonzero(~allowed)
+    return np.where(missing, parameter.off, numbers), np.flatnonzero(~allowed)
 
 
 def _choices(parameter: Parameter, column: pd.Series) -> tuple[FloatArray, NDArray[np.int64]]:

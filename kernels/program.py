@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from kernels.account import Account, Costs, execute
+from kernels.account import Costs
 from kernels.blocks import BlockSums, accumulate
 from kernels.state import Leaf, leaves, rebuild
 from kernels.strategy import Strategy
@@ -18,7 +18,7 @@ class Carried(NamedTuple):
     """Everything carried from bar to bar. `sums` starts afresh at each block edge; the rest never does."""
 
     rule: Any
-    account: Account
+    account: Any
     sums: BlockSums
 
 
@@ -47,13 +47,13 @@ class Program:
     @property
     def start(self) -> Carried:
         """The state before the first bar: a `Leaf` in every place."""
-        return Carried(self.strategy.state(), Account(), BlockSums())
+        return Carried(self.strategy.state(), self.strategy.account.start(), BlockSums())
 
     def step(self, bar: Any, carried: Carried, p: Any, costs: Any) -> Carried:
         """One bar, on arrays or on symbols."""
-        bar.account = carried.account
+        bar.account, bar.costs = carried.account, costs
         order, rule = self.strategy.step(bar, carried.rule, p)
-        outcome, account = execute(order, carried.account, bar, costs, self.n_assets)
+        outcome, account = self.strategy.account.execute(order, carried.account, bar, costs, self.n_assets)
         return Carried(rule, account, accumulate(carried.sums, outcome))
 
     def namespace(self, values: dict[str, Any]) -> SimpleNamespace:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from kernels.account import CASH_PER_ASSET, Accounting
 
 ParameterValue = float | int | str | None
 
@@ -14,7 +17,8 @@ class Parameter:
     """One number or choice of a hedge rule that may be fixed, searched, or left at its default.
 
     `low` and `high` bound what a study may ask for. A parameter with `choices` takes one of these strings.
-    An `optional` parameter may be None, which switches its part of the rule off.
+    An `optional` parameter may be None, which switches its part of the rule off; where other configurations of a launch
+    set it, None is the number `off`.
     """
 
     name: str
@@ -26,6 +30,7 @@ class Parameter:
     integer: bool = False
     choices: tuple[str, ...] = ()
     optional: bool = False
+    off: float = math.inf
 
     def problem(self, value: object) -> str | None:
         """The sentence that refuses `value`, or None where it is allowed.
@@ -80,6 +85,8 @@ class Strategy:
         A NamedTuple class (nested ones allowed) whose defaults `per_asset(x)` or `scalar(x)` are what it starts as.
     step
         `step(bar, state, p) -> Order and state`, in the array language of `kernels.ops`.
+    account
+        How orders become returns: a cash account per asset, unless the strategy trades something else.
     warm_up
         `warm_up(parameters) -> bars` before the first order can exist.
     """
@@ -92,6 +99,7 @@ class Strategy:
     state: Any
     step: Callable[..., Any]
     warm_up: Callable[[Mapping[str, Any]], int]
+    account: Accounting = CASH_PER_ASSET
     notes: tuple[str, ...] = ()
 
     def parameter(self, name: str) -> Parameter:

@@ -1,0 +1,93 @@
+"""The account of an option hedger: cash, shares and a second option, against an option that is owed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kernels.account import Accounting, Outcome
+from kernels.ops import Value, as_number, sqrt, sum_assets, where
+from kernels.state import per_asset
+
+
+class HedgeOrder(NamedTuple):
+    """What the hedger wants at this bar per option owed: shares and second options held, whether to trade to them now,
+    and how many options per unit of capital the book is sized at."""
+
+    shares: Value
+    second: Value
+    trade: Value
+    exposure: Value
+
+
+class Book(NamedTuple):
+    """Per option owed: cash, shares, second options, value after the last bar, and its value when the cycle began."""
+
+    cash: Any = per_asset(0.0)
+    shares: Any = per_asset(0.0)
+    second: Any = per_asset(0.0)
+    value: Any = per_asset(0.0)
+    cycle_value: Any = per_asset(0.0)
+
+
+def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) -> tuple[Outcome, Book]:
+    """One bar of the book V = B + N S - O + n2 O2.
+
+    Cash earns the rate, shares the dividend yield. Where an option expires it is settled (exercise delivers the share) and
+    the next one is sold; where the history ends everything is closed. Every trade goes through cash, so every cost is in
+    the return, R = exposure (V_t - V_t-1) / K_0 with K_0 the underlier's price at the cycle's start.
+    """
+    spot = bar.spot
+    cash = book.cash * bar.growth + book.shares * bar.dividend
+    turned = (bar.opens > 0.0) | (bar.live < 1.0)
+
+    # the option that was owed, and the second one beside it
+    bought_back = where(turned & (bar.delivered == 0.0), costs.option_spread * abs(bar.mark), 0.0)
+    delivered = where(turned, bar.delivered, 0.0)
+    shares = book.shares - delivered
+    cash = cash - where(turned, bar.mark, 0.0) + delivered * spot
+    returned = where(turned, book.second, 0.0)
+    cash = cash + returned * bar.second_mark
+    second = book.second - returned
+    cost_of_options = bought_back + costs.option_spread * abs(returned) * bar.second_mark
+
+    # the option that is now owed
+    sold = where(bar.opens > 0.0, bar.next_mark, 0.0)
+    cash = cash + sold
+    cost_of_options = cost_of_options + costs.option_spread * abs(sold)
+
+    # the hedge
+    trade = order.trade | turned
+    bought = where(trade, order.shares * bar.live - shares, 0.0)
+    more = where(trade, order.second * bar.live - second, 0.0)
+    dollars = abs(bought) * spot
+    traded = dollars * order.exposure * costs.capital / bar.capital  # dollars in the market
+    impact = dollars * (
+        costs.linear_impact * traded + costs.square_root_impact * bar.daily_volatility * sqrt(traded / costs.adv)
+    )
+    cost_of_options = cost_of_options + costs.option_spread * abs(more) * bar.second_next_mark
+    cost = cost_of_options + (costs.fee + costs.slippage) * dollars + impact
+    shares, second = shares + bought, second + more
+    cash = cash - bought * spot - more * bar.second_next_mark - cost
+    value = cash + shares * spot - bar.next_mark + second * bar.second_next_mark
+
+    gained = value - book.value
+    per_capital = order.exposure / bar.capital
+    begins = bar.begins > 0.0
+    share = 1.0 / n_assets
+    outcome = Outcome(
+        bar_return=sum_assets(gained * per_capital) * share,
+        turnover=sum_assets(dollars * per_capital) * share,
+        cost=sum_assets(cost * per_capital) * share,
+        gross=sum_assets(abs(shares) * spot * per_capital) * share,
+        net=sum_assets(shares * spot * per_capital) * share,
+        hedged=sum_assets(as_number(shares != 0.0)) * share,
+        orders=sum_assets(as_number(bought != 0.0)),
+        trades=n_assets * as_number(turned & ~begins),
+        wins=sum_assets(as_number(turned & ~begins & (value > book.cycle_value))),
+    )
+    return outcome, Book(
+        cash, shares, second, where(begins, 0.0, value), where(turned, where(begins, 0.0, value), book.cycle_value)
+    )
+
+
+OPTION_BOOK = Accounting(Book, execute)
