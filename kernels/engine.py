@@ -97,10 +97,8 @@ class Engine:
             yield rows, BlockStatistics(self.blocks, self.backend.run(launch, self.blocks))
 
     def _metrics(self, statistics: BlockStatistics) -> pd.DataFrame:
-        per_path = metrics(statistics, self.market.bars_per_year)
-        return (
-            per_path if self.market.n_scenarios == 1 else aggregate(per_path, self.market.n_scenarios, self.over_paths)
-        )
+        scenarios, year = self.market.n_scenarios, self.market.bars_per_year
+        return metrics(statistics, year) if scenarios == 1 else aggregate(statistics, year, scenarios, self.over_paths)
 
     def paths(self, configurations: pd.DataFrame) -> Paths:
         """Run a few rows bar by bar on the NumPy backend, for figures."""

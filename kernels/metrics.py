@@ -89,18 +89,35 @@ METRICS: dict[str, Metric] = {m.name: m for m in _CATALOGUE}
 OverPaths = Literal["median", "mean"] | float  # or the quantile of that share
 
 
-def aggregate(per_path: pd.DataFrame, scenarios: int, how: OverPaths = "median") -> pd.DataFrame:
-    """Metrics of C configurations from those of their S paths (S * C rows, the first scenario's configurations first).
+def aggregate(
+    statistics: BlockStatistics, bars_per_year: float, scenarios: int, how: OverPaths = "median"
+) -> pd.DataFrame:
+    """Every metric of C configurations over their S paths (S * C columns, the first scenario's configurations first).
 
-    Each metric on its own: the median over paths, the mean, or a quantile (0.05: one path in twenty is below it). A
-    configuration with an invalid path is invalid.
+    A metric is computed on each path, then its median over paths is taken, or the mean, or a quantile (0.05: one path in
+    twenty is below it); never a metric of the mean path. A configuration with an invalid path is invalid.
     """
-    paths = per_path[list(METRICS)].to_numpy().reshape(scenarios, -1, len(METRICS))
-    values = paths.mean(axis=0) if how == "mean" else np.quantile(paths, 0.5 if how == "median" else how, axis=0)
-    ok = (per_path["status"] == "ok").to_numpy().reshape(scenarios, -1).all(axis=0)
-    frame = pd.DataFrame(values, columns=list(METRICS))
-    frame[~ok] = np.nan
-    return frame.assign(status=np.where(ok, "ok", "invalid"))
+    values, ok = measure(statistics, bars_per_year)
+    paths = values.reshape(len(METRICS), scenarios, -1)
+    if how == "mean":
+        over = paths.mean(axis=1)
+    else:
+        contiguous = np.ascontiguousarray(paths.transpose(0, 2, 1))  # a path after the other: quantiles sort them
+        over = np.quantile(contiguous, 0.5 if how == "median" else how, axis=2, overwrite_input=True)
+    return _frame(over, np.asarray(ok.reshape(scenarios, -1).all(axis=0)))
+
+
+def metrics(statistics: BlockStatistics, bars_per_year: float, chosen: NDArray[np.int64] | None = None) -> pd.DataFrame:
+    """Every metric of the chosen blocks (all by default), one row per configuration, and `status`.
+
+    `status` is "invalid" where the equity reached zero or a sum is not finite; the metrics are then NaN.
+    """
+    return _frame(*measure(statistics, bars_per_year, chosen))
+
+
+def _frame(values: FloatArray, ok: NDArray[np.bool_]) -> pd.DataFrame:
+    values[:, ~ok] = np.nan
+    return pd.DataFrame(values.T, columns=list(METRICS)).assign(status=np.where(ok, "ok", "invalid"))
 
 
 def _ratio(top: FloatArray, bottom: FloatArray, empty: float = 0.0) -> FloatArray:
@@ -109,19 +126,19 @@ def _ratio(top: FloatArray, bottom: FloatArray, empty: float = 0.0) -> FloatArra
         return np.where((top == 0.0) & (bottom == 0.0), empty, top / bottom)
 
 
-def metrics(statistics: BlockStatistics, bars_per_year: float, chosen: NDArray[np.int64] | None = None) -> pd.DataFrame:
-    """Every metric of the chosen blocks (all by default), one row per configuration, and `status`.
-
-    `status` is "invalid" where the equity reached zero or a sum is not finite; the metrics are then NaN.
-    """
+def measure(
+    statistics: BlockStatistics, bars_per_year: float, chosen: NDArray[np.int64] | None = None
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Every metric of the chosen blocks as rows of (M, C), in the catalogue's order, and which configurations are valid."""
     blocks = statistics.blocks
     picked = np.arange(len(blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
     s = statistics.compose(picked)
     n = float(blocks.bars[picked].sum())
     years, days = n / bars_per_year, blocks.days(picked)
     annual = np.sqrt(bars_per_year)
-    sums = np.stack([s[name] for name in s])
-    ok = np.isfinite(sums).all(axis=0) & (s["trough"] > 0.0)
+    ok = s["trough"] > 0.0
+    for total in s.values():
+        ok &= np.isfinite(total)
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = s["r1"] / n
@@ -137,31 +154,30 @@ def metrics(statistics: BlockStatistics, bars_per_year: float, chosen: NDArray[n
         cagr = s["growth"] ** (DAYS_PER_YEAR / days) - 1.0 if days > 0.0 else np.full_like(mean, np.nan)
         flat = deviation == 0.0
         months = statistics.of("growth")[picked] > 1.0
-        frame = pd.DataFrame(
-            {
-                "total_return": s["growth"] - 1.0,
-                "cagr": cagr,
-                "volatility": deviation * annual,
-                "sharpe": np.where(flat, 0.0, mean / np.where(flat, 1.0, deviation) * annual),
-                "sortino": _ratio(mean * annual, np.sqrt(s["loss2"] / n)),
-                "calmar": _ratio(cagr, s["drawdown"]),
-                "max_drawdown": s["drawdown"],
-                "cagr_to_volatility": _ratio(cagr, deviation * annual),
-                "cagr_to_loss_deviation": _ratio(cagr, loss_deviation * annual),
-                "consistency": months.mean(axis=0),
-                "win_rate": _ratio(s["wins"], s["trades"]),
-                "profit_factor": _ratio(s["r1"] - s["loss1"], -s["loss1"]),
-                "skew": np.where(flat, 0.0, third / np.where(flat, 1.0, variance) ** 1.5),
-                "kurtosis": np.where(flat, 0.0, fourth / np.where(flat, 1.0, variance) ** 2),
-                "turnover": s["turnover"] / years,
-                "orders": s["orders"],
-                "trades": s["trades"],
-                "cost_paid": s["cost"] / years,
-                "exposure": s["gross"] / n,
-                "net_exposure": s["net"] / n,
-                "hedged_share": s["hedged"] / n,
-            }
-        )
-    assert tuple(frame.columns) == tuple(METRICS)
-    frame[~ok] = np.nan
-    return frame.assign(status=np.where(ok, "ok", "invalid"))
+        found = {
+            "total_return": s["growth"] - 1.0,
+            "cagr": cagr,
+            "volatility": deviation * annual,
+            "sharpe": np.where(flat, 0.0, mean / np.where(flat, 1.0, deviation) * annual),
+            "sortino": _ratio(mean * annual, np.sqrt(s["loss2"] / n)),
+            "calmar": _ratio(cagr, s["drawdown"]),
+            "max_drawdown": s["drawdown"],
+            "cagr_to_volatility": _ratio(cagr, deviation * annual),
+            "cagr_to_loss_deviation": _ratio(cagr, loss_deviation * annual),
+            "consistency": months.mean(axis=0),
+            "win_rate": _ratio(s["wins"], s["trades"]),
+            "profit_factor": _ratio(s["r1"] - s["loss1"], -s["loss1"]),
+            "skew": np.where(flat, 0.0, third / np.where(flat, 1.0, variance) ** 1.5),
+            "kurtosis": np.where(flat, 0.0, fourth / np.where(flat, 1.0, variance) ** 2),
+            "turnover": s["turnover"] / years,
+            "orders": s["orders"],
+            "trades": s["trades"],
+            "cost_paid": s["cost"] / years,
+            "exposure": s["gross"] / n,
+            "net_exposure": s["net"] / n,
+            "hedged_share": s["hedged"] / n,
+        }
+    values = np.empty((len(METRICS), len(ok)))
+    for row, name in enumerate(METRICS):
+        values[row] = found[name]
+    return values, ok
