@@ -139,7 +139,7 @@ def doctor() -> None:
 def main() -> None:
     """Run the command; refused input ends with code 2 and one sentence per mistake, other failures with 1."""
     try:
-        app()
+        app(prog_name="hedgegrid")
     except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         sys.exit(2)

@@ -26,7 +26,6 @@ from tracking.panels import Quantity
 
 LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
 MOST_GAPS = 30  # of a market's gaps listed one by one
-NARROW = 3  # trials, and baselines, shown beside each other where the table of all is too wide
 
 
 class Live:
@@ -113,7 +112,7 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     ]
     table = _ranking(plan, title, rows, baselines)
     if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
-        table = _standing(plan, title, [*rows[:NARROW], *baselines[:NARROW]], console.width)
+        table = _standing(plan, title, rows, baselines, console.width)
     console.print(table)
     wanted = ", ".join(
         f"{t.metric} {'>=' if t.direction > 0 else '<='} {_text(t.metric, t.value)}" for t in plan.targets.targets
@@ -147,19 +146,24 @@ def _ranking(plan: Plan, title: str, rows: Rows, baselines: Rows) -> Table:
     return table
 
 
-def _standing(plan: Plan, title: str, rows: Rows, width: int) -> Table:
-    """The same for a narrow terminal: one column per trial and baseline."""
+def _standing(plan: Plan, title: str, rows: Rows, baselines: Rows, width: int) -> Table:
+    """The same for a narrow terminal: one column per trial and baseline, as many as there is room for."""
     names = (*plan.space.searched, "score", "targets_met", *plan.targets.metrics)
-    cells = [_cells(plan, row) for _, row in rows]
+    left = width - max(map(len, names)) - 3
+    shown = []
+    for number, (label, row) in enumerate([rows[0], *baselines, *rows[1:]]):
+        cells = [label, *_cells(plan, row)]
+        left -= max(map(len, cells)) + 2
+        if number == 0 or left >= 0:
+            shown.append(cells)
+    trials = [cells for cells in shown if cells[0] not in dict(baselines)]
+    others = [cells for cells in shown if cells[0] in dict(baselines)]
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    left = width - max(map(len, names)) - 4
-    for (label, _), column in zip(rows, cells, strict=True):
-        left -= max(len(label), *map(len, column)) + 2
-        if left >= 0:
-            table.add_column(label, justify="right", no_wrap=True)
-    for number, name in enumerate(names):
-        table.add_row(name, *(column[number] for column in cells[: len(table.columns) - 1]))
+    for cells in (*trials, *others):
+        table.add_column(cells[0], justify="right", no_wrap=True)
+    for number, name in enumerate(names, start=1):
+        table.add_row(name, *(cells[number] for cells in (*trials, *others)))
     return table
 
 
