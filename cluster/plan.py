@@ -190,8 +190,14 @@ def _check_writable(folder: Path) -> None:
     parent = folder
     while not parent.exists():
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: the results cannot be written there ({parent} is not a folder you may write to)")
+    if not parent.is_dir():
+        raise InputError(
+            f"{folder}: the results cannot be written, {parent} is a file; name another folder with --runs"
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{folder}: the results cannot be written, {parent} does not let you; name another folder with --runs"
+        )
 
 
 def _check_length(market: Market, space: Space, baselines: pd.DataFrame | None) -> None:
