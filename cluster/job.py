@@ -70,7 +70,8 @@ def run(plan: Plan, display: Display, *, resume: bool = False, top: int = 5) -> 
     )
     identity = output.identify(plan, study)
     done_before = study.done
-    recording = open_recorder(plan, identity) if plan.config.tracking.enabled else nullcontext()
+    with clock("records"):
+        recording = open_recorder(plan, identity) if plan.config.tracking.enabled else nullcontext()
     with recording as recorder:
         with clock("workers"):
             pool = open_pool(plan.task, plan.config.compute)
