@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -53,8 +54,9 @@ def run(
     from cluster.pool import PoolError
     from tracking.address import TrackingError
 
-    plan = make_plan(load_study(study, overrides or []), runs)
     console = _console(stderr=as_json)
+    with console.status("reading market and strategy") if console.is_terminal and not quiet else nullcontext():
+        plan = make_plan(load_study(study, overrides or []), runs)
     live = view.Live(console, quiet=quiet or as_json)
     try:
         outcome = run_job(plan, live, resume=resume)
