@@ -30,16 +30,20 @@ COUNTS = (10_000, 100_000, 1_000_000)
 PRECISIONS = ("float64", "mixed")
 THREADS = (64, 128, 256)
 ASSETS = (8, 20, 64)
+BOUND = "__launch_bounds__({})"  # of the generated source: the most threads a block may be launched with
 PARITY = 512  # configurations of each strategy, every parameter drawn from its range
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A compiled kernel with its arguments on the device: `seconds(threads per block)` is its own time, best of a few."""
+class Timed:
+    """A kernel compiled for some threads per block, and its own time on the device: best of a few launches."""
 
     registers: int
     local_bytes: int  # per thread: what did not fit registers
-    seconds: Callable[[int], float]
+    seconds: float
+
+
+Prepared = Callable[[int], Timed]  # given threads per block; its arguments stay on the device as long as it lives
 
 
 class Device(Protocol):
@@ -89,13 +93,14 @@ class CudaDevice:
         text, values = cuda.program(launch, blocks, precision)
         values[cuda.OUT] = self.cupy.empty(values[cuda.OUT].shape)
         arguments = tuple(self.cupy.asarray(v) if isinstance(v, np.ndarray) else v for v in values)
-        kernel = self.load(text)
 
-        def seconds(threads: int) -> float:
-            grid = (-(-launch.n_configurations // threads),)
-            return self.timed(lambda: kernel(grid, (threads,), arguments))
+        def measure(threads: int) -> Timed:
+            kernel = self.load(text.replace(BOUND.format(cuda.THREADS), BOUND.format(threads)))
+            grid = (-(-launch.n_scenarios * launch.n_configurations // threads),)
+            seconds = self.timed(lambda: kernel(grid, (threads,), arguments))
+            return Timed(int(kernel.num_regs), int(kernel.local_size_bytes), seconds)
 
-        return Prepared(int(kernel.num_regs), int(kernel.local_size_bytes), seconds)
+        return measure
 
     def peaks(self) -> Peaks:
         """Measured: float64 instructions of independent chains, and a copy of 1 GiB."""
@@ -159,7 +164,7 @@ def throughput(device: Device, market: Market, counts: tuple[int, ...]) -> Table
             steps = market.n_assets * market.n_bars
             launched = min(count, most)
             prepared = device.prepare(*cases.launch(market, cases.hedges(launched)), precision)
-            alone = prepared.seconds(cuda.THREADS) / launched
+            alone = prepared(cuda.THREADS).seconds / launched
             del prepared  # its arguments fill the device
             sweep = cases.hedges(count)
             engine = cases.engine(market, backend, sweep)
@@ -205,15 +210,16 @@ def shapes(device: Device, market: Market, count: int, assets: tuple[int, ...]) 
         for precision in PRECISIONS:
             prepared = device.prepare(launch, edges, precision)
             for threads in THREADS:
-                resident = resident_threads(prepared.registers, threads)
-                speed = rate(steps / prepared.seconds(threads))
+                timed = prepared(threads)
+                resident = resident_threads(timed.registers, threads)
+                speed = rate(steps / timed.seconds)
                 rows.append(
                     (
                         name,
                         precision,
                         str(threads),
-                        str(prepared.registers),
-                        str(prepared.local_bytes),
+                        str(timed.registers),
+                        str(timed.local_bytes),
                         str(resident),
                         speed,
                     )
@@ -233,7 +239,7 @@ def roofline(device: Device, market: Market, count: int) -> Table:
     peaks = device.peaks()
     instructions = fp64_instructions(plan) * count * launch.n_bars
     moved = 8.0 * count * (len(SUMS) * len(blocks) + len(plan.parameters))
-    seconds = device.prepare(launch, blocks, "float64").seconds(cuda.THREADS)
+    seconds = device.prepare(launch, blocks, "float64")(cuda.THREADS).seconds
     arithmetic, memory = instructions / peaks.fp64_per_second, moved / peaks.bytes_per_second
     steps = count * launch.program.n_assets * launch.n_bars
     rows = [

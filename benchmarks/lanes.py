@@ -242,7 +242,7 @@ def _load(text: str) -> Any:
 
 @dataclass
 class LanesBackend:
-    """A `kernels.launch.Backend` on one thread: blocks of `lanes` configurations in vectors of `width`."""
+    """A `kernels.launch.Backend` for one scenario, on one thread: blocks of `lanes` configurations in vectors of `width`."""
 
     lanes: int = 64
     width: int = 8
@@ -251,6 +251,8 @@ class LanesBackend:
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
         """Block statistics (len(SUMS), B, C)."""
+        if launch.n_scenarios != 1:
+            raise ValueError(f"C++ lanes are written for one scenario, got {launch.n_scenarios}")
         plan, shared, gathered = layout(launch)
         number = launch.n_configurations
         out = np.empty((len(SUMS), len(blocks), number))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -25,6 +28,8 @@ kernel_app = typer.Typer(no_args_is_help=True, help="Generated kernels.")
 app.add_typer(data_app, name="data")
 app.add_typer(kernel_app, name="kernel")
 
+RUNS = Path("runs")
+WIDE = 160  # columns of text where there is no terminal
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a key: --set search.trials=200 (may be repeated).")
@@ -36,7 +41,7 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the result
 def run(
     study: StudyFile,
     overrides: Overrides = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the study that is in its folder.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the final table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on standard output.")] = False,
@@ -46,16 +51,21 @@ def run(
     from cluster.config import load_study
     from cluster.job import run as run_job
     from cluster.plan import make_plan
+    from cluster.pool import PoolError
+    from tracking.address import TrackingError
 
-    plan = make_plan(load_study(study, overrides or []), runs)
-    console = Console(stderr=as_json, highlight=False)
+    console = _console(stderr=as_json)
+    with console.status("reading market and strategy") if console.is_terminal and not quiet else nullcontext():
+        plan = make_plan(load_study(study, overrides or []), runs)
     live = view.Live(console, quiet=quiet or as_json)
     try:
         outcome = run_job(plan, live, resume=resume)
     except KeyboardInterrupt:
         live.close()
-        console.print(f"interrupted; what was finished is kept: hedgegrid run {study} --resume")
-        raise typer.Exit(1) from None
+        _stop("interrupted", _again(study, overrides or [], runs))
+    except (BackendError, PoolError, TrackingError, OSError) as error:
+        live.close()
+        _stop(f"failed: {error}", _again(study, overrides or [], runs))
     finally:
         live.close()
     if as_json:
@@ -65,13 +75,13 @@ def run(
 
 
 @app.command()
-def plan(study: StudyFile, overrides: Overrides = None, runs: Runs = Path("runs")) -> None:
+def plan(study: StudyFile, overrides: Overrides = None, runs: Runs = RUNS) -> None:
     """Show what a study would do: configurations, chunks, bytes, backend and why, estimated time. Runs nothing."""
     from cluster import console as view
     from cluster.config import load_study
     from cluster.plan import make_plan
 
-    view.show_plan(Console(highlight=False), make_plan(load_study(study, overrides or []), runs))
+    view.show_plan(_console(), make_plan(load_study(study, overrides or []), runs))
 
 
 @data_app.command("check")
@@ -82,23 +92,25 @@ def data_check(study: StudyFile, overrides: Overrides = None) -> None:
     from cluster.config import load_study
     from kernels.market_check import describe
 
-    view.show_market(Console(highlight=False), describe(sources.load(load_study(study, overrides or []).market)))
+    view.show_market(_console(), describe(sources.load(load_study(study, overrides or []).market)))
 
 
 @kernel_app.command("show")
 def kernel_show(
     strategy: Annotated[str, typer.Argument(help="A strategy of the catalogue, or of --file.", show_default=False)],
-    backend: Annotated[str, typer.Option(help="cuda or numba.")] = "cuda",
+    backend: Annotated[Literal["cuda", "numba"], typer.Option(help="Which form of it.")] = "cuda",
     file: Annotated[Path | None, typer.Option(help="A user's own strategy file.")] = None,
     assets: Annotated[int, typer.Option(help="Assets the kernel is made for.", min=1)] = 8,
-    precision: Annotated[str, typer.Option(help="float64 or mixed.")] = "float64",
+    precision: Annotated[Literal["float64", "mixed"], typer.Option(help="Of its state.")] = "float64",
 ) -> None:
     """Print the source generated from a strategy."""
+    from cluster.plan import read_code
     from kernels import load_strategy
     from kernels.backends import generated_source
 
-    code = file.read_text(encoding="utf-8") if file else None
-    print(generated_source(load_strategy(strategy, code), backend, n_assets=assets, precision=precision), end="")
+    code = read_code(file, "--file") if file else None
+    chosen = load_strategy(strategy, code, origin=str(file))
+    print(generated_source(chosen, backend, n_assets=assets, precision=precision), end="")
 
 
 @app.command()
@@ -107,7 +119,7 @@ def strategies() -> None:
     from cluster import console as view
     from kernels import STRATEGIES
 
-    view.show_strategies(Console(highlight=False), STRATEGIES.values())
+    view.show_strategies(_console(), STRATEGIES.values())
 
 
 @app.command()
@@ -123,19 +135,35 @@ def doctor() -> None:
     """Show versions, the backends that work here and why others do not, Ray and MLflow."""
     from cluster.doctor import examine
 
-    examine(Console(highlight=False))
+    examine(_console())
 
 
 def main() -> None:
     """Run the command; refused input ends with code 2 and one sentence per mistake, other failures with 1."""
-    from cluster.pool import PoolError
-    from tracking.address import TrackingError
-
     try:
-        app()
-    except (InputError, TrackingError) as error:
+        app(prog_name="hedgegrid")
+    except InputError as error:
         print(f"refused: {error}", file=sys.stderr)
         sys.exit(2)
-    except (BackendError, PoolError) as error:
+    except BackendError as error:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """The terminal; a file or a pipe is as wide as COLUMNS, or WIDE."""
+    stream = sys.stderr if stderr else sys.stdout
+    wide = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
+    return Console(stderr=stderr, highlight=False, width=wide)
+
+
+def _again(study: Path, overrides: list[str], runs: Path) -> str:
+    """The command that goes on with a study."""
+    words = ["hedgegrid", "run", str(study), *(word for o in overrides for word in ("--set", o))]
+    words += [] if runs == RUNS else ["--runs", str(runs)]
+    return shlex.join([*words, "--resume"])
+
+
+def _stop(what: str, again: str) -> NoReturn:
+    print(f"{what}; what was finished is kept, continue with:\n  {again}", file=sys.stderr)
+    raise typer.Exit(1)

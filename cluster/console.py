@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,6 +25,7 @@ from tracking.address import ui_command
 from tracking.panels import Quantity
 
 LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
+MOST_GAPS = 30  # of a market's gaps listed one by one
 
 
 class Live:
@@ -74,9 +76,9 @@ class Live:
             self._bar.update(self._bar.task_ids[0], completed=self._done, rate=f"{rate:,.0f}/s")
         elif not self._quiet and now - self._told > LINE_SECONDS:
             self._told = now
-            left = (self._total - self._done) / rate
+            left = _duration((self._total - self._done) / rate)
             self._console.print(
-                f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left:,.0f} s left, "
+                f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left} left, "
                 f"best score {self._best:.3f}"
             )
 
@@ -86,42 +88,83 @@ class Live:
         if self._bar:
             self._bar.update(self._bar.task_ids[0], best=f"best {self._best:.3f}")
 
+    def finishing(self) -> None:
+        """Say what is still being waited for."""
+        self.close()
+        if not self._quiet:
+            self._console.print("writing files and figures", style="dim")
+
     def close(self) -> None:
-        """Take the bar away."""
+        """Stop the bar."""
         if self._bar:
             self._bar.stop()
+            self._bar = None
 
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """The best trials beside the baselines, where everything lies, and how to browse it."""
     plan = outcome.plan
-    metrics = plan.targets.metrics
-    roomy = console.width >= 120
     title = f"{plan.config.name}: best of {outcome.trials:,} trials beside the baselines"
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for name in (*plan.space.searched, "score", "targets_met", *metrics):
-        head = name if roomy else name.replace("_", "\n")
-        table.add_column(f"{head}\n(margin)" if name in metrics else head, justify="right")
     rows = [(f"trial {int(r['trial'])}", r) for r in outcome.best.to_dict("records")]
-    for number, (label, row) in enumerate(rows):
-        table.add_row(
-            *_cells(plan, label, row, roomy), style="bold" if number == 0 else "", end_section=number == len(rows) - 1
-        )
-    for label, row in zip(outcome.baselines.index, outcome.baselines.to_dict("records"), strict=True):
-        table.add_row(*_cells(plan, str(label), row, roomy), style="dim")
+    baselines = [
+        (str(label), row)
+        for label, row in zip(outcome.baselines.index, outcome.baselines.to_dict("records"), strict=True)
+    ]
+    table = _ranking(plan, title, rows, baselines)
+    if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
+        table = _standing(plan, title, rows, baselines, console.width)
     console.print(table)
     wanted = ", ".join(
         f"{t.metric} {'>=' if t.direction > 0 else '<='} {_text(t.metric, t.value)}" for t in plan.targets.targets
     )
-    console.print(f"targets: {wanted}; a margin of 0 or more meets its target")
-    spent = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in outcome.seconds.items())
-    console.print(f"time: {spent}")
-    console.print(f"files: {outcome.folder}/ (best.yaml, configs.parquet, figures/)", soft_wrap=True)
+    console.print(f"targets: {wanted} (a margin of 0 or more meets its target)")
+    whole = sum(outcome.seconds.values())
+    shares = sorted(outcome.seconds.items(), key=lambda spent: -spent[1])
+    told = ", ".join(f"{what} {seconds:.1f} s ({seconds / whole:.0%})" for what, seconds in shares)
+    console.print(f"time: {whole:.1f} s; {told}")
+    console.print(f"files: {outcome.folder}/ (best.yaml, configs.parquet, figures/figures.html)", soft_wrap=True)
     if outcome.trials_url:
+        if outcome.trials > plan.config.tracking.max_runs:
+            console.print(f"MLflow: the {plan.config.tracking.max_runs:,} best trials and the baselines")
         if command := ui_command(plan.config.tracking.uri):
-            console.print(f"browse: {command}", soft_wrap=True, highlight=False)
-        console.print(f"        {outcome.trials_url}", soft_wrap=True, highlight=False)
+            console.print(f"browse: {command}", soft_wrap=True)
+        console.print(f"        {outcome.trials_url}", soft_wrap=True)
+
+
+Rows = list[tuple[str, dict[Any, Any]]]
+
+
+def _ranking(plan: Plan, title: str, rows: Rows, baselines: Rows) -> Table:
+    """One line per trial and baseline."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in (*plan.space.searched, "score", "targets_met", *plan.targets.metrics):
+        table.add_column(f"{name}\n(margin)" if name in plan.targets.metrics else name, justify="right", no_wrap=True)
+    for number, (label, row) in enumerate([*rows, *baselines]):
+        style = "bold" if number == 0 else "dim" if number >= len(rows) else ""
+        table.add_row(label, *_cells(plan, row), style=style, end_section=number == len(rows) - 1)
+    return table
+
+
+def _standing(plan: Plan, title: str, rows: Rows, baselines: Rows, width: int) -> Table:
+    """The same for a narrow terminal: one column per trial and baseline, as many as there is room for."""
+    names = (*plan.space.searched, "score", "targets_met", *plan.targets.metrics)
+    left = width - max(map(len, names)) - 3
+    shown = []
+    for number, (label, row) in enumerate([rows[0], *baselines, *rows[1:]]):
+        cells = [label, *_cells(plan, row)]
+        left -= max(map(len, cells)) + 2
+        if number == 0 or left >= 0:
+            shown.append(cells)
+    trials = [cells for cells in shown if cells[0] not in dict(baselines)]
+    others = [cells for cells in shown if cells[0] in dict(baselines)]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for cells in (*trials, *others):
+        table.add_column(cells[0], justify="right", no_wrap=True)
+    for number, name in enumerate(names, start=1):
+        table.add_row(name, *(cells[number] for cells in (*trials, *others)))
+    return table
 
 
 def outcome_json(outcome: Outcome) -> str:
@@ -149,6 +192,8 @@ def show_plan(console: Console, plan: Plan) -> None:
     market, config = plan.market, plan.config
     rate, seconds = plan.estimate()
     table = Table(title=f"{config.name}: the plan (nothing has been run)", show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     first, last = when(market.timestamps[0]), when(market.timestamps[-1])
     table.add_row("market", f"{market.n_assets} assets, {market.n_bars:,} bars, {first} to {last}")
     table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
@@ -164,7 +209,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         table.add_row(what, _bytes(size))
     workers = config.compute.workers or 1
     table.add_row(
-        "estimated time", f"{seconds / workers:,.1f} s ({rate:,.0f} configurations/s on one worker, measured here)"
+        "estimated time",
+        f"{_duration(seconds / workers)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
     )
     table.add_row("results", str(plan.folder))
     table.add_row("MLflow", config.tracking.uri if config.tracking.enabled else "off")
@@ -174,26 +220,29 @@ def show_plan(console: Console, plan: Plan) -> None:
 def show_market(console: Console, found: Description) -> None:
     """The market as the engine sees it."""
     table = Table(title="the market as the engine sees it", show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     table.add_row("tickers", ", ".join(found.tickers))
     table.add_row("bars", f"{found.n_bars:,}, {when(found.first)} to {when(found.last)}")
     table.add_row("columns", ", ".join(found.columns))
     table.add_row("bars per year", f"{found.bars_per_year:g}")
     gaps = found.calendar.gaps
-    missing = sum(g.missing for g in gaps)
-    table.add_row(
-        "gaps", f"{len(gaps)} ({missing} bars missing), first after {when(gaps[0].after)}" if gaps else "none"
-    )
+    table.add_row("gaps", f"{len(gaps)}, {sum(g.missing for g in gaps):,} bars missing" if gaps else "none")
+    for gap in gaps[:MOST_GAPS]:
+        table.add_row("", f"{gap.missing:,} missing after {when(gap.after)}, on with {when(gap.before)}")
+    if len(gaps) > MOST_GAPS:
+        table.add_row("", f"and {len(gaps) - MOST_GAPS:,} more")
     table.add_row("digest", found.digest)
     console.print(table)
-    if found.suspicions:
-        odd = Table(title="worth a look", title_justify="left")
-        for head in ("kind", "tickers", "bars", "what"):
-            odd.add_column(head)
-        for s in found.suspicions:
-            odd.add_row(s.kind, ", ".join(s.tickers), f"{s.bars:,}", escape(s.text))
-        console.print(odd)
-    else:
+    if not found.suspicions:
         console.print("nothing suspicious found")
+        return
+    odd = Table(title="worth a look", title_justify="left", show_header=False)
+    odd.add_column(no_wrap=True)
+    odd.add_column(overflow="fold")
+    for suspicion in found.suspicions:
+        odd.add_row(suspicion.kind, escape(suspicion.text))
+    console.print(odd)
 
 
 def show_strategies(console: Console, strategies: Iterable[Strategy]) -> None:
@@ -202,7 +251,7 @@ def show_strategies(console: Console, strategies: Iterable[Strategy]) -> None:
         console.print(f"[bold]{strategy.name}[/]  {strategy.summary}\n[dim]{escape(strategy.source)}[/]")
         table = Table()
         for head in ("parameter", "default", "range", "unit", "meaning"):
-            table.add_column(head)
+            table.add_column(head, no_wrap=head in ("parameter", "default", "unit"))
         for p in strategy.parameters:
             span = (
                 ", ".join(p.choices) if p.choices else f"{p.low:g} .. {p.high:g}" + (" or none" if p.optional else "")
@@ -212,11 +261,10 @@ def show_strategies(console: Console, strategies: Iterable[Strategy]) -> None:
         console.print(table)
 
 
-def _cells(plan: Plan, label: str, row: dict[Any, Any], roomy: bool) -> list[str]:
-    cells = [label, *(_value(row[name]) for name in plan.space.searched), f"{row['score']:.3f}"]
+def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
+    cells = [*(_value(row[name]) for name in plan.space.searched), f"{row['score']:.3f}"]
     cells.append(f"{int(row['targets_met'])} of {len(plan.targets.metrics)}")
-    between = " " if roomy else "\n"
-    return cells + [f"{_text(m, row[m])}{between}({row[f'margin_{m}']:+.2f})" for m in plan.targets.metrics]
+    return cells + [f"{_text(m, row[m])} ({row[f'margin_{m}']:+.2f})" for m in plan.targets.metrics]
 
 
 def _value(value: Any) -> str:
@@ -237,6 +285,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> _duration(0.02), _duration(95.0), _duration(7500.0)
+    ('under a second', '1 min 35 s', '2 h 5 min')
+    """
+    if seconds < 1:
+        return "under a second"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _bytes(size: float) -> str:

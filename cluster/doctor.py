@@ -21,6 +21,8 @@ CUPY = ("cupy-cuda12x", "cupy-cuda13x")
 def examine(console: Console) -> None:
     """Print the findings; changes nothing."""
     table = Table(title="hedgegrid doctor", show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     table.add_row("hedgegrid", f"{_version('hedgegrid')}, Python {platform.python_version()}, {platform.platform()}")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else 0.0
     table.add_row(

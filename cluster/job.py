@@ -31,6 +31,9 @@ class Display(Protocol):
     def scored(self, rows: pd.DataFrame) -> None:
         """A batch has been scored and committed."""
 
+    def finishing(self) -> None:
+        """Every trial is committed; files and figures are left."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -67,9 +70,11 @@ def run(plan: Plan, display: Display, *, resume: bool = False, top: int = 5) -> 
     )
     identity = output.identify(plan, study)
     done_before = study.done
-    recording = open_recorder(plan, identity) if plan.config.tracking.enabled else nullcontext()
+    with clock("records"):
+        recording = open_recorder(plan, identity) if plan.config.tracking.enabled else nullcontext()
     with recording as recorder:
-        pool = open_pool(plan.task, plan.config.compute)
+        with clock("workers"):
+            pool = open_pool(plan.task, plan.config.compute)
         try:
             display.started(plan, pool, done_before)
             with clock("backtests"):
@@ -91,6 +96,7 @@ def run(plan: Plan, display: Display, *, resume: bool = False, top: int = 5) -> 
             pool.close()
         if recorder and study.trials > plan.config.tracking.max_runs:
             _record(recorder, clock, trial_records(plan, identity, study.best(plan.config.tracking.max_runs)))
+        display.finishing()
         with clock("files and figures"):
             best = study.best(top)
             files = output.write(plan, identity, study, best, baselines)

@@ -8,7 +8,7 @@ import json
 import platform
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from cluster.config import resolved_yaml, study_digest
+from cluster.config import StudyConfig, load_study, resolved_yaml, study_digest
 from cluster.plan import Plan
 from kernels import METRICS, paths
 from kernels.errors import InputError
@@ -38,37 +38,55 @@ class Identity:
     study_id: str
     study_digest: str
     data_digest: str
+    code_digest: str | None  # of a user's own strategy file
     version: str
 
 
 def identify(plan: Plan, study: Study) -> Identity:
     """The identity kept in the study's folder, made for a new study.
 
-    InputError where a resumed study would go on with other data or rules.
+    InputError where a resumed study would go on with other data or rules; what it searches for, and how, is compared by
+    `Study.open`.
     """
-    path = plan.folder / "identity.json"
+    path, resolved = plan.folder / "identity.json", plan.folder / "study.yaml"
     now = Identity(
         study_id=f"{plan.config.name}-{uuid.uuid4().hex[:8]}",
-        study_digest=hashlib.sha256((study_digest(plan.config) + (plan.code or "")).encode()).hexdigest(),
+        study_digest=study_digest(plan.config),
         data_digest=plan.market.digest,
+        code_digest=None if plan.code is None else hashlib.sha256(plan.code.encode()).hexdigest(),
         version=version("hedgegrid"),
     )
-    if not path.exists():
-        replace_text(path, json.dumps(asdict(now), indent=1) + "\n")
-        replace_text(plan.folder / "study.yaml", resolved_yaml(plan.config))
-        return now
-    kept = Identity(**json.loads(path.read_text()))
-    if study.done and kept.data_digest != now.data_digest:
-        raise InputError(
-            f"{plan.folder}: the market data changed since this study began (digest {kept.data_digest[:12]} then, "
-            f"{now.data_digest[:12]} now); use another name, or bring the old data back"
+    if study.done and path.exists():
+        kept = Identity(**json.loads(path.read_text()))
+        changed = [*_changes(kept, now), *_other_rules(load_study(resolved), plan.config)]
+        if changed:
+            raise InputError(f"{plan.folder}: {change}; set it back, or use another name" for change in changed)
+        now = replace(now, study_id=kept.study_id)
+    replace_text(path, json.dumps(asdict(now), indent=1) + "\n")
+    replace_text(resolved, resolved_yaml(plan.config))
+    return now
+
+
+def _changes(kept: Identity, now: Identity) -> Iterator[str]:
+    """What of a study's inputs is not what it was."""
+    if kept.data_digest != now.data_digest:
+        yield (
+            f"the market data changed since this study began (digest {kept.data_digest[:12]} then, "
+            f"{now.data_digest[:12]} now)"
         )
-    if study.done and kept.study_digest != now.study_digest:
-        raise InputError(
-            f"{plan.folder}: market, costs or precision of the study file changed since this study began; compare with "
-            f"{plan.folder / 'study.yaml'}, or use another name"
-        )
-    return kept
+    if kept.code_digest != now.code_digest:
+        yield "the strategy file changed since this study began"
+
+
+def _other_rules(kept: StudyConfig, now: StudyConfig) -> Iterator[str]:
+    """What of the settings that decide a backtest is not what it was."""
+    then = {f"costs.{key}": value for key, value in kept.costs.model_dump().items()}
+    then["compute.precision"] = kept.compute.precision
+    today = {f"costs.{key}": value for key, value in now.costs.model_dump().items()}
+    today["compute.precision"] = now.compute.precision
+    yield from (
+        f"{key} was {then[key]} when this study began, is {today[key]} now" for key in then if then[key] != today[key]
+    )
 
 
 def scored_baselines(plan: Plan, metrics: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from cluster import sources
 from cluster.config import StudyConfig
 from cluster.pool import chunks, cores
 from cluster.ray_pool import check_address
+from cluster.study_text import missing_file
 from cluster.worker import Task
 from kernels import METRICS, Costs, Market, Strategy, load_strategy
 from kernels.backends import Choice, choose
@@ -119,7 +120,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         return None
 
     study = config.strategy
-    code = attempt(lambda: _read_code(study.file or "")) if study.file else None
+    code = attempt(lambda: read_code(Path(study.file or ""), "strategy.file")) if study.file else None
     market = attempt(lambda: sources.load(config.market))
     strategy = (
         None
@@ -172,20 +173,31 @@ def batch_size(config: StudyConfig) -> int:
     return BATCH if config.search.sampler in samplers.POINTS else LEARNING_BATCH
 
 
-def _read_code(file: str) -> str:
-    path = Path(file).expanduser()
+def read_code(path: Path, where: str) -> str:
+    """The text of a user's strategy file, which `where` names; InputError where there is none."""
+    path = path.expanduser()
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"strategy.file: {path} cannot be read ({error})") from error
+    except FileNotFoundError:
+        raise InputError(f"{where}: {missing_file(path)}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{where}: {path} cannot be read, {error.strerror}; a Python file is needed") from None
 
 
 def _check_writable(folder: Path) -> None:
     parent = folder
     while not parent.exists():
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: the results cannot be written there ({parent} is not a folder you may write to)")
+    if not parent.is_dir():
+        raise InputError(
+            f"{folder}: the results cannot be written, {parent} is a file; name another folder with --runs"
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{folder}: the results cannot be written, {parent} does not let you; name another folder with --runs"
+        )
 
 
 def _check_length(market: Market, space: Space, baselines: pd.DataFrame | None) -> None:

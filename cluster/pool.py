@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from cluster.worker import Task, Worker, from_arrow, to_arrow
 
 CHUNK = 16_384  # configurations at most in one chunk: seconds of one core, milliseconds of a GPU
 SMALLEST_CHUNK = 256  # below, a chunk costs more to send than to compute
+TELL_SECONDS = 0.5  # a pool of one process tells its progress about so often
 
 Progress = Callable[[int], None]  # called with the number of configurations just finished
 
@@ -59,10 +61,15 @@ class LocalPool:
 
     def backtest(self, configurations: pd.DataFrame, progress: Progress) -> pd.DataFrame:
         """Metrics of every configuration, in its order."""
-        done = []
-        for part in chunks(len(configurations), self.workers):
-            done.append(from_arrow(self._worker.run(to_arrow(configurations.iloc[part]))))
+        done: list[pd.DataFrame] = []
+        first, rows = 0, SMALLEST_CHUNK
+        while first < len(configurations):
+            began = time.perf_counter()
+            done.append(from_arrow(self._worker.run(to_arrow(configurations.iloc[first : first + rows]))))
             progress(len(done[-1]))
+            first += rows
+            if time.perf_counter() - began < TELL_SECONDS:
+                rows = min(2 * rows, CHUNK)
         return pd.concat(done, ignore_index=True)
 
     def close(self) -> None:

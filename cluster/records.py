@@ -11,13 +11,14 @@ import pandas as pd
 from cluster.config import FileMarket
 from cluster.output import Identity
 from cluster.plan import Plan
-from kernels import METRICS
+from kernels import METRICS, InputError
+from tracking.address import TrackingError
 from tracking.recorder import Recorder
 from tracking.records import DataRecord, StudyRecord, TrialRecord
 
 
 def open_recorder(plan: Plan, identity: Identity) -> Recorder:
-    """The study's run in MLflow, created or continued."""
+    """The study's run in MLflow, created or continued; InputError where the store does not take it."""
     config, market = plan.config, plan.market
     source = config.market.path if isinstance(config.market, FileMarket) else config.market.source
     params: dict[str, object] = {
@@ -48,7 +49,11 @@ def open_recorder(plan: Plan, identity: Identity) -> Recorder:
             "tags": ["backend"],
         },
     )
-    return Recorder.open(config.tracking.uri, config.tracking.experiment or f"hedgegrid/{plan.strategy.name}", record)
+    experiment = config.tracking.experiment or f"hedgegrid/{plan.strategy.name}"
+    try:
+        return Recorder.open(config.tracking.uri, experiment, record)
+    except TrackingError as error:  # before any backtest: the address is input, and refused like any other
+        raise InputError(str(error)) from error
 
 
 def trial_records(

@@ -105,7 +105,7 @@ def _find_columns(frame: pd.DataFrame, name: str) -> tuple[dict[str, pd.Series[A
             problems.append(
                 f"{name}: column '{wanted}'{also} is missing; "
                 + (f"did you mean '{near[0]}'? " if near else "")
-                + f"The columns are {some(header) or 'none'}"
+                + f"the columns are {some(header) or 'none'}"
             )
     ranges = [column for column in ("open", "high", "low") if column in found]
     if 0 < len(ranges) < 3:

@@ -38,7 +38,7 @@ class Graph:
         return self.node(op, (), name, **traits)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Symbol:
     """One value of the step, not yet computed.
 
@@ -56,6 +56,10 @@ class Symbol:
     per_bar: bool = False
     boolean: bool = False
     wide: bool = False
+
+    def __repr__(self) -> str:  # one level only: written out, a graph is as large as all its paths
+        inside = ", ".join(f"#{a.index}" for a in self.args) if self.args else repr(self.name)
+        return f"<symbol #{self.index}: {self.op}({inside})>"
 
     def __add__(self, other: Any) -> Symbol:
         return apply("add", self, other)

@@ -93,6 +93,9 @@ class Tangle(NamedTuple):
     product: Any = scalar(0.0)  # becomes a bare set-up value
     copied: Any = per_asset(0.0)  # becomes a bare plane
     shared: Any = per_asset(0.0)  # becomes work that is the same for all configurations
+    early: Any = per_asset(0.0)  # known in the first stage, its old value read in the fourth
+    today: Any = per_asset(0.0)  # known and read in the first stage
+    yesterday: Any = per_asset(0.0)  # a bare copy of the one before
     idle: Any = scalar(3.0)  # read by nothing
     constant: Any = per_asset(0.25)
     count: Any = scalar(0.0)
@@ -101,7 +104,7 @@ class Tangle(NamedTuple):
 def tangle_step(bar: Any, state: Tangle, p: Any) -> tuple[Order, Tangle]:
     """Distances from the mean over assets, in three stages, with state swapped, copied and read late."""
     _dead = state.idle + p.scale  # work that nothing reads
-    x = bar.momentum * p.scale
+    x = bar.momentum * p.scale + 0.125 * state.today
     up = x > state.average  # crosses all stages as a condition
     mean = sum_assets(x) * (1.0 / 3.0)
     away = x - mean  # second stage
@@ -109,7 +112,9 @@ def tangle_step(bar: Any, state: Tangle, p: Any) -> tuple[Order, Tangle]:
     score = away / sqrt(maximum(variance, 1e-8))  # third stage
     top, bottom = max_assets(score), min_assets(score)
     wild = top - bottom > p.scale * p.limit  # decided per configuration
-    late = score * state.pair.left + state.pair.right * 0.125  # fourth stage reads state of the first
+    late = (
+        score * state.pair.left + state.pair.right * 0.125 + state.early - state.yesterday
+    )  # fourth stage reads state of the first
     weight = where(up & ~wild | (score == top), clip(late, -p.limit, p.limit), state.constant * state.shared)
     weight = weight / (1.0 + 0.25 * state.gross + maximum(state.reach, 0.0))
     weight = where(state.missing == state.missing, weight, 0.5 * weight)  # NaN is unlike itself
@@ -120,6 +125,9 @@ def tangle_step(bar: Any, state: Tangle, p: Any) -> tuple[Order, Tangle]:
     new = state._replace(
         pair=Pair(left=state.pair.right, right=state.pair.left),
         average=sum_assets(as_number(up)),
+        early=bar.momentum * p.limit,
+        today=bar.momentum * bar.momentum * p.scale,
+        yesterday=state.today,
         gross=sum_assets(abs(weight)),
         reach=max_assets(weight) * p.scale,
         missing=where(wild, np.nan, 1.0),

@@ -64,6 +64,9 @@ class Watch:
     def scored(self, rows: pd.DataFrame) -> None:
         self.rows.append(rows)
 
+    def finishing(self) -> None:
+        pass
+
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     """Equal tables, to the last bit."""

@@ -94,6 +94,15 @@ def test_wins_and_trades_count_positions_closed_or_reversed() -> None:
     assert [float(o.trades[0]) for o in outcomes] == [0.0, 0.0, 1.0, 1.0, 0.0]
     assert [float(o.wins[0]) for o in outcomes] == [0.0, 0.0, 1.0, 0.0, 0.0]
     assert [float(o.hedged[0]) for o in outcomes] == [0.0, 0.0, 1.0, 0.0, 0.0]
+    assert [float(np.sign(o.net[0])) for o in outcomes] == [1.0, 1.0, -1.0, 0.0, 0.0]
+
+
+def test_a_gain_that_the_closing_costs_take_is_no_win() -> None:
+    """Bought for 1 % at 10 and sold for 1 %: 10.15 does not bring both back, 10.25 does."""
+    for price, won in ((10.15, 0.0), (10.25, 1.0)):
+        outcomes, _ = trade([(1.0, True, 10.0, 10.0), (0.0, True, price, price)], Costs(100.0, 0.0))
+        assert float(outcomes[1].trades[0]) == 1.0
+        assert float(outcomes[1].wins[0]) == won
 
 
 def test_every_mistake_in_the_costs_is_named_at_once() -> None:

@@ -13,7 +13,7 @@ from benchmarks.compare import agree
 from benchmarks.lanes import LanesBackend
 from benchmarks.roofline import Peaks, resident_threads
 from kernels import STRATEGIES, Market
-from kernels.backends import why_not
+from kernels.backends import cuda, why_not
 from kernels.backends.numpy import NumpyBackend
 from kernels.blocks import Blocks
 from kernels.launch import Backend, Launch
@@ -60,12 +60,12 @@ class Processor:
         return ShimBackend(precision)
 
     def prepare(self, launch: Launch, blocks: Blocks, precision: str) -> gpu.Prepared:
-        def seconds(threads: int) -> float:
+        def measure(threads: int) -> gpu.Timed:
             start = time.perf_counter()
             ShimBackend(precision).run(launch, blocks)
-            return (time.perf_counter() - start) * 128 / threads
+            return gpu.Timed(registers=212, local_bytes=0, seconds=(time.perf_counter() - start) * 128 / threads)
 
-        return gpu.Prepared(registers=212, local_bytes=0, seconds=seconds)
+        return measure
 
     def peaks(self) -> Peaks:
         return Peaks(fp64_per_second=1e10, bytes_per_second=1e10, multiprocessors=1)
@@ -92,6 +92,11 @@ def test_without_a_device_the_gpu_script_says_so_and_writes_nothing(
     gpu.main()
     assert "nothing measured and nothing written" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_blocks_of_other_sizes_are_compiled_for_them(market: Market) -> None:
+    text, _ = cuda.program(*cases.launch(market, cases.hedges(8)), "float64")
+    assert text.count(gpu.BOUND.format(cuda.THREADS)) == 1
 
 
 def test_registers_bound_the_threads_a_multiprocessor_holds() -> None:

@@ -156,7 +156,16 @@ def test_a_rule_that_never_trades_has_no_risk_and_no_infinite_ratio() -> None:
     calm = part(MARKET, slice(25))  # the signal needs 31 bars
     ours = run(calm, TSMOM, pd.DataFrame([{}])).metrics.iloc[0]
     assert ours["status"] == "ok"
-    for name in ("total_return", "sharpe", "sortino", "calmar", "volatility", "max_drawdown", "skew", "win_rate"):
+    for name in (
+        "total_return",
+        "sharpe",
+        "sortino",
+        "calmar",
+        "volatility",
+        "max_drawdown",
+        "consistency",
+        "win_rate",
+    ):
         assert ours[name] == 0.0, name
 
 

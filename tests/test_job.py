@@ -164,7 +164,7 @@ def test_figures_are_pictures_and_one_page(finished: job.Outcome) -> None:
 
 def test_the_outcome_counts_and_times(finished: job.Outcome) -> None:
     assert (finished.trials, finished.evaluated) == (TRIALS, TRIALS)
-    assert {"backtests", "search", "records", "files and figures"} == set(finished.seconds)
+    assert {"workers", "backtests", "search", "records", "files and figures"} == set(finished.seconds)
     assert finished.study_url is not None
 
 
@@ -244,7 +244,11 @@ def test_a_finished_study_resumed_doubles_nothing(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("override", "changed"),
-    [("market.seed=1", "market data changed"), ("costs.fee_bps=9", "costs"), ("search.seed=9", "seed")],
+    [
+        ("market.seed=1", "market data changed"),
+        ("costs.fee_bps=9", "costs.fee_bps was 4.0 when this study began, is 9.0 now"),
+        ("search.seed=9", "seed"),
+    ],
 )
 def test_a_study_does_not_go_on_with_other_data_or_rules(folder: Path, override: str, changed: str) -> None:
     plan = small_plan(folder, "tracking.enabled=false")
@@ -253,6 +257,17 @@ def test_a_study_does_not_go_on_with_other_data_or_rules(folder: Path, override:
     with pytest.raises(InputError, match=changed):
         job.run(small_plan(folder, "tracking.enabled=false", override), Watch(), resume=True)
     assert files == {path: path.read_bytes() for path in plan.folder.rglob("*") if path.is_file()}
+
+
+def test_a_resumed_study_may_be_given_more_trials(folder: Path) -> None:
+    sobol = ("search.sampler=sobol", "strategy.search.hedge_threshold={low: -0.3, high: -0.05}")
+    job.run(small_plan(folder, *sobol, "search.trials=8"), Watch())
+    more = small_plan(folder, *sobol, "search.trials=16", "search.batch=3")
+    outcome = job.run(more, Watch(), resume=True)
+    assert (outcome.trials, outcome.evaluated) == (16, 8)
+    assert load_study(outcome.folder / "study.yaml") == more.config
+    _, children = recorded(more)
+    assert set(children) == everything(16)
 
 
 # ---- other ways to run

@@ -67,6 +67,16 @@ def test_no_plane_looks_ahead(strategy: Strategy, cut: int, fill: Any, market: M
         assert np.array_equal(bank, whole.banks[name][0][:, :cut]), name
 
 
+@pytest.mark.parametrize(("fill", "orders"), [("next_open", 0.0), ("next_close", 0.0), ("close", 3.0)])
+def test_an_order_of_the_last_bar_is_ignored_unless_it_fills_at_once(
+    fill: Any, orders: float, market: Market, backend: Backend
+) -> None:
+    """Eight bars, so the first signal of 6-bar windows comes on the last."""
+    row = {"lookback": 6, "vol_window": 6, "short_mode": "full", "trailing_stop_atr": 3.0}
+    ours = run(part(market, slice(8)), TSMOM, pd.DataFrame([row]), backend, Costs(fill=fill))
+    assert ours.metrics["orders"].tolist() == [orders]
+
+
 # ---- order
 
 
@@ -90,8 +100,10 @@ def test_permuting_configurations_permutes_results_to_the_bit(
     strategy: Strategy, backend: Backend, order: list[int]
 ) -> None:
     rows = rows_of(strategy)
-    turned = statistics(history(), strategy, rows.iloc[order], backend)
-    assert np.array_equal(turned, statistics(history(), strategy, rows, backend)[:, :, order], equal_nan=True)
+    turned, ours = run(history(), strategy, rows.iloc[order], backend), run(history(), strategy, rows, backend)
+    values = ours.statistics.values[:, :, order]  # noqa: PD011 - an array
+    assert np.array_equal(turned.statistics.values, values, equal_nan=True)
+    pd.testing.assert_frame_equal(turned.metrics, ours.metrics.iloc[order], check_exact=True)
 
 
 # ---- company

@@ -110,6 +110,12 @@ def test_numbers_that_print_differently_are_different_nodes() -> None:
     assert v.x * 1 is v.x * 1.0
 
 
+def test_a_symbol_prints_as_its_operation() -> None:
+    v = symbols()
+    assert repr(v.x * v.s) == "<symbol #3: multiply(#0, #2)>"
+    assert repr(v.x) == "<symbol #0: state('x')>"
+
+
 def test_every_node_comes_after_its_arguments() -> None:
     for strategy in (*STRATEGIES.values(), BUDGET, TANGLE, CURVE):
         for node in plan(history(60), strategy, _rows(strategy, 3)).traced.graph.nodes:

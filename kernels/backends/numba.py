@@ -185,7 +185,7 @@ class _Source:
         ):
             add(1, f"{array} = np.empty(({count[array]}, {shape}), {real})")
         add(1, f"W = np.empty(({count['W']}, {LANES}))")
-        add(1, f"J = np.zeros(({count['Y']}, {LANES}), np.int64)")
+        add(1, f"J = np.zeros(({count['Y']}, {LANES}), np.uint64)  # unsigned: no test for a negative index")
         add(1, "for item in range(first, last):")
         add(2, "block = item // n_scenarios")
         add(2, "s = item % n_scenarios")
