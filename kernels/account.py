@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -77,13 +77,15 @@ class Costs:
 
 
 class Accounting(NamedTuple):
-    """How orders become returns: the account's state before the first bar, and `execute`, one bar of it.
+    """How orders become returns: the account's state before the first bar, `execute`, one bar of it, and its `value`.
 
     `execute(order, account, bar, costs, n_assets) -> (Outcome, account)`, in the array language.
+    `value(account, planes) -> (A, C)` after a bar, of arrays: planes (A, 1) by name.
     """
 
     start: Callable[[], Any]
     execute: Callable[..., tuple[Outcome, Any]]
+    value: Callable[[Any, Mapping[str, Any]], Any]
 
 
 class Order(NamedTuple):
@@ -164,4 +166,9 @@ def execute(order: Order, account: Account, bar: Any, costs: Any, n_assets: int)
     return outcome, Account(cash, held, opened_at)
 
 
-CASH_PER_ASSET = Accounting(Account, execute)
+def value(account: Account, planes: Mapping[str, Any]) -> Any:
+    """Cash and units at the close."""
+    return account.cash + account.units * planes["close"]
+
+
+CASH_PER_ASSET = Accounting(Account, execute, value)

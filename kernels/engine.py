@@ -50,7 +50,7 @@ class Paths:
     returns: FloatArray  # (T', C) of the portfolio
     equity: FloatArray  # (T', C) compounded growth of 1
     drawdown: FloatArray  # (T', C) equity / running peak - 1, not positive
-    values: FloatArray  # (T', A, C) of each asset's account
+    values: FloatArray  # (T', A, C) of each account; of a book of options, per option owed
 
 
 @dataclass
@@ -100,16 +100,16 @@ class Engine:
         scenarios, year = self.market.n_scenarios, self.market.bars_per_year
         return metrics(statistics, year) if scenarios == 1 else aggregate(statistics, year, scenarios, self.over_paths)
 
-    def paths(self, configurations: pd.DataFrame) -> Paths:
-        """Run a few rows bar by bar on the NumPy backend, for figures."""
+    def paths(self, configurations: pd.DataFrame, scenario: int = 0) -> Paths:
+        """Run a few rows bar by bar on one scenario with the NumPy backend, for figures."""
         parameters = encode(self.strategy, configurations)
         T, A, C = self.market.n_bars, self.market.n_assets, len(configurations)
         values, growth = np.empty((T, A, C)), np.empty((T, C))
         whole = Blocks(np.array([1, T]), self.market.timestamps)
         for rows, launch in self._launches(parameters):
-            for t, carried in walk(launch, whole):
-                account = carried.account
-                values[t][:, rows] = account.cash + account.units * launch.shared["close"][0, t][:, None]
+            for t, carried in walk(launch, whole, scenario):
+                planes = {n: a[scenario, t][:, None] for n, a in launch.shared.items() if a.ndim == 3}
+                values[t][:, rows] = self.strategy.account.value(carried.account, planes)
                 growth[t][rows] = carried.sums.growth
         equity = growth[1:]
         previous = np.concatenate([np.ones((1, C)), equity[:-1]])
@@ -118,6 +118,7 @@ class Engine:
 
     def _launches(self, parameters: dict[str, FloatArray]) -> Iterator[tuple[NDArray[np.int64], Launch]]:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
+        self.strategy.check_market(self.market, parameters)
         program = Program(self.strategy, self.market.n_assets, self.off)
         numbers = {n: v for n, v in parameters.items() if n not in self.off}
         wrong = [n for n in self.off if (parameters[n] != self.strategy.parameter(n).off).any()]
@@ -152,7 +153,7 @@ def _within(table: FloatArray, first: int, last: int, most: int) -> int:
 
 
 def backtest(
-    market: Market,
+    market: Market | OptionMarket,
     strategy: Strategy,
     configurations: Configurations,
     *,
@@ -186,7 +187,9 @@ def backtest(
     return engine.run(table)
 
 
-def paths(market: Market, strategy: Strategy, configurations: Configurations, *, costs: Costs | None = None) -> Paths:
+def paths(
+    market: Market | OptionMarket, strategy: Strategy, configurations: Configurations, *, costs: Costs | None = None
+) -> Paths:
     """Bar by bar returns, equity and drawdown of a few configurations (see `backtest`)."""
     table = _frame(strategy, configurations)
     return Engine(market, strategy, costs or Costs(), choose("numpy").backend, switched_off(strategy, table)).paths(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kernels.account import Accounting, Outcome
@@ -11,16 +12,17 @@ from kernels.state import per_asset
 
 class HedgeOrder(NamedTuple):
     """What the hedger wants at this bar per option owed: shares and second options held, whether to trade to them now,
-    and how many options per unit of capital the book is sized at."""
+    and how many options per unit of capital the book had until this bar and has from here."""
 
     shares: Value
     second: Value
     trade: Value
     exposure: Value
+    next_exposure: Value
 
 
 class Book(NamedTuple):
-    """Per option owed: cash, shares, second options, value after the last bar, and its value when the cycle began."""
+    """Per option owed: cash, shares, second options, value after the last bar, and its settled value when the cycle began."""
 
     cash: Any = per_asset(0.0)
     shares: Any = per_asset(0.0)
@@ -34,7 +36,8 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
 
     Cash earns the rate, shares the dividend yield. Where an option expires it is settled (exercise delivers the share) and
     the next one is sold; where the history ends everything is closed. Every trade goes through cash, so every cost is in
-    the return, R = exposure (V_t - V_t-1) / K_0 with K_0 the underlier's price at the cycle's start.
+    the return, R = exposure (V_t - V_t-1) / K_0 with K_0 the underlier's price at the cycle's start. The first bar has no
+    return, so what is traded on it counts in the second bar's.
     """
     spot = bar.spot
     cash = book.cash * bar.growth + book.shares * bar.dividend
@@ -48,6 +51,7 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     returned = where(turned, book.second, 0.0)
     cash = cash + returned * bar.second_mark
     second = book.second - returned
+    settled = cash + shares * spot
     cost_of_options = bought_back + costs.option_spread * abs(returned) * bar.second_mark
 
     # the option that is now owed
@@ -60,7 +64,8 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     bought = where(trade, order.shares * bar.live - shares, 0.0)
     more = where(trade, order.second * bar.live - second, 0.0)
     dollars = abs(bought) * spot
-    traded = dollars * order.exposure * costs.capital / bar.capital  # dollars in the market
+    capital = where(bar.opens > 0.0, spot, bar.capital)
+    traded = dollars * order.next_exposure * costs.capital / capital  # dollars in the market
     impact = dollars * (
         costs.linear_impact * traded + costs.square_root_impact * bar.daily_volatility * sqrt(traded / costs.adv)
     )
@@ -70,10 +75,14 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     cash = cash - bought * spot - more * bar.second_next_mark - cost
     value = cash + shares * spot - bar.next_mark + second * bar.second_next_mark
 
-    gained = value - book.value
+    # A book that begins with nothing is worth, after the first bar, minus what it paid on it.
+    second_bar = bar.first > 0.0
+    gained = value - where(second_bar, 0.0, book.value)
+    cost = cost - where(second_bar, book.value, 0.0)
+    dollars = dollars + where(second_bar, abs(book.shares) * bar.capital, 0.0)
     per_capital = order.exposure / bar.capital
-    begins = bar.begins > 0.0
     share = 1.0 / n_assets
+    ended = where(bar.live > 0.0, settled, value)  # the last cycle also pays for closing its hedge
     outcome = Outcome(
         bar_return=sum_assets(gained * per_capital) * share,
         turnover=sum_assets(dollars * per_capital) * share,
@@ -81,13 +90,16 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
         gross=sum_assets(abs(shares) * spot * per_capital) * share,
         net=sum_assets(shares * spot * per_capital) * share,
         hedged=sum_assets(as_number(shares != 0.0)) * share,
-        orders=sum_assets(as_number(bought != 0.0)),
-        trades=n_assets * as_number(turned & ~begins),
-        wins=sum_assets(as_number(turned & ~begins & (value > book.cycle_value))),
+        orders=sum_assets(as_number(bought != 0.0) + as_number(second_bar & (book.shares != 0.0))),
+        trades=n_assets * as_number(turned),
+        wins=sum_assets(as_number(turned & (ended > book.cycle_value))),
     )
-    return outcome, Book(
-        cash, shares, second, where(begins, 0.0, value), where(turned, where(begins, 0.0, value), book.cycle_value)
-    )
+    return outcome, Book(cash, shares, second, value, where(turned, settled, book.cycle_value))
 
 
-OPTION_BOOK = Accounting(Book, execute)
+def value_of(book: Book, planes: Mapping[str, Any]) -> Any:
+    """V, per option owed."""
+    return book.value
+
+
+OPTION_BOOK = Accounting(Book, execute, value_of)

@@ -104,10 +104,15 @@ class OptionMarket:
         """A."""
         return int(self.spot.shape[2])
 
+    @property
+    def step_days(self) -> float:
+        """Days from one bar to the next, usually: the median, so that weekends do not make a day longer."""
+        return float(np.median(self.days[1:]))
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over everything in it."""
-        sha = hashlib.sha256("\0".join(self.tickers).encode())
+        sha = hashlib.sha256("\0".join((*self.tickers, repr(self.contract))).encode())
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
@@ -130,8 +135,12 @@ def write_cycles(
 ) -> OptionMarket:
     """The market of a book that sells one option after another on the paths `spot` (S, T, A).
 
-    InputError where the tenor is not a whole number of bars, or longer than the history.
+    An option expires on the last bar within its tenor. One that outlives the history is bought back on the last bar.
+
+    InputError where prices, volatilities or times cannot be traded on, and where the tenor is shorter than a bar or longer
+    than the history.
     """
+    _check_paths(tickers, timestamps, spot, pricer.volatility)
     S, T, A = spot.shape
     stamps = timestamps.astype("datetime64[us]")
     since = (stamps - stamps[0]) / np.timedelta64(1, "D")  # (T,) days
@@ -161,9 +170,9 @@ def write_cycles(
                 planes["delivered"][:, t] = sign * exercised * (left == 0.0)
         if t in starts:
             opens[t] = 1.0
-            length = starts[t]
-            forward = x * np.exp((rate - dividend_yield) * length / DAYS_PER_YEAR)
-            strike, expiry, capital = contract.moneyness * forward, since[t] + length, x
+            expiry = starts[t]
+            forward = x * np.exp((rate - dividend_yield) * (expiry - since[t]) / DAYS_PER_YEAR)
+            strike, capital = contract.moneyness * forward, x
             second_length = contract.second_tenor * contract.tenor_days
             second_strike = x * np.exp((rate - dividend_yield) * second_length / DAYS_PER_YEAR)
             second_expiry = since[t] + second_length
@@ -217,7 +226,15 @@ PER_PATH = (  # the (S, T, A) fields
 
 
 def _cycle_starts(since: FloatArray, tenor_days: float) -> dict[int, float]:
-    """The bars on which an option is sold, and the days each one lasts: to the last bar within the tenor."""
+    """The bars on which an option is sold, and the day on which each one expires: the last bar within its tenor.
+
+    Beyond the history bars are taken to go on in its last step, so that a longer history changes no option sold before.
+    """
+    if tenor_days > since[-1] + 1e-9:
+        raise InputError(
+            f"contract.tenor_days: an option of {tenor_days:g} days outlives the whole history of {since[-1]:g} days; "
+            "take a shorter tenor or a longer history"
+        )
     starts: dict[int, float] = {}
     t = 0
     while t < len(since) - 1:
@@ -227,9 +244,34 @@ def _cycle_starts(since: FloatArray, tenor_days: float) -> dict[int, float]:
                 f"contract.tenor_days: an option of {tenor_days:g} days expires before the next bar "
                 f"({since[t + 1] - since[t]:g} days on); take a longer tenor or finer bars"
             )
-        starts[t] = float(since[end] - since[t])
+        expiry = float(since[end])
+        if end == len(since) - 1:
+            step = float(since[end] - since[end - 1])
+            expiry += step * np.floor((since[t] + tenor_days + 1e-9 - expiry) / step)
+        starts[t] = expiry
         t = end
     return starts
+
+
+def _check_paths(tickers: tuple[str, ...], timestamps: DateArray, spot: FloatArray, volatility: FloatArray) -> None:
+    """Refuse paths that no option can be sold on, every mistake at once."""
+    T, A = len(timestamps), len(tickers)
+    shapes = [
+        f"option market: {name} has shape {array.shape}; {T} timestamps and {A} tickers make (scenarios, {T}, {A})"
+        for name, array in (("spot", spot), ("volatility", volatility))
+        if array.ndim != 3 or array.shape[1:] != (T, A) or len(array) != len(spot) or len(spot) == 0
+    ]
+    problems = shapes or [
+        f"option market, scenario {s}, bar {t}, {tickers[a]}: {name} must be a number above 0, got {array[s, t, a]:g}"
+        for name, array in (("spot", spot), ("volatility", volatility))
+        for s, t, a in np.argwhere(~(np.isfinite(array) & (array > 0.0)))[:1]
+    ]
+    if T < 2:
+        problems.append(f"option market: at least 2 bars are needed for a return, got {T}")
+    elif not (np.diff(timestamps) > np.timedelta64(0, "us")).all():
+        problems.append("option market: timestamps must strictly increase; sort the bars and keep one of each time")
+    if problems:
+        raise InputError(problems)
 
 
 def gbm(

@@ -25,6 +25,13 @@ PRICE_PLANES = {  # what `market_planes` gives, and whether it has a value per a
     "fill": True,
     "fillable": False,
 }
+PER_BAR = ("opens", "live", "first", "days", "growth", "calls", "puts")
+OPTION_PLANES = {**dict.fromkeys(PER_BAR, False), **dict.fromkeys((*PER_PATH, "dividend", "daily_volatility"), True)}
+
+
+def planes_of(strategy: Strategy) -> dict[str, bool]:
+    """The planes of the kind of market that a strategy trades, and whether each has a value per asset."""
+    return OPTION_PLANES if strategy.market is OptionMarket else PRICE_PLANES
 
 
 @singledispatch
@@ -63,18 +70,18 @@ def market_planes(market: Market | OptionMarket, costs: Costs) -> dict[str, Floa
 def option_planes(market: OptionMarket, costs: Costs) -> dict[str, FloatArray]:
     """Planes of a book of options: what the market holds, and what a bar adds to cash and shares.
 
-    (S, T, A) except opens, live, begins, days, growth, calls and puts, which are (S, T).
+    (S, T, A) except those of `PER_BAR`, which are (S, T).
     """
     S, T = market.n_scenarios, market.n_bars
     years = market.days / DAYS_PER_YEAR
     side = 1.0 if market.contract.side == "sell" else -1.0
     legs = SIGNS[market.contract.kind]
-    begins = np.zeros(T)
-    begins[0] = 1.0
+    first = np.zeros(T)
+    first[1] = 1.0  # the first bar with a return
     common = {
         "opens": market.opens,
         "live": market.live,
-        "begins": begins,
+        "first": first,
         "days": market.days,
         "growth": np.exp(market.rate * years),
         "calls": np.full(T, side * (1.0 in legs)),
@@ -85,7 +92,7 @@ def option_planes(market: OptionMarket, costs: Costs) -> dict[str, FloatArray]:
         **{name: np.tile(plane, (S, 1)) for name, plane in common.items()},
         **{name: getattr(market, name) for name in PER_PATH},
         "dividend": market.dividend_yield * earlier * years[None, :, None],
-        "daily_volatility": market.volatility * np.sqrt(1.0 / market.bars_per_year),
+        "daily_volatility": market.volatility * np.sqrt(1.0 / (market.bars_per_year * market.step_days)),
     }
 
 
@@ -100,6 +107,7 @@ class PlaneStore:
     _slices: dict[tuple[str, tuple[float, ...]], FloatArray] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.strategy.check_market(self.market)
         self.shared = market_planes(self.market, self.costs)
         for plane in self.strategy.planes:
             if not plane.keys:

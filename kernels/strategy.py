@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kernels.account import CASH_PER_ASSET, Accounting
+from kernels.errors import InputError
+from kernels.market import FloatArray, Market
+from kernels.option_market import OptionMarket
 
 ParameterValue = float | int | str | None
 
@@ -69,6 +72,14 @@ class Plane(NamedTuple):
     keys: tuple[str, ...] = ()
 
 
+Asked = Mapping[str, Sequence[float] | FloatArray]  # numbers that configurations will have, by parameter
+
+
+def on_any_market(market: Any, asked: Asked) -> list[str]:
+    """No market of its kind is unfit for the strategy."""
+    return []
+
+
 @dataclass(frozen=True)
 class Strategy:
     """A hedge rule.
@@ -89,6 +100,10 @@ class Strategy:
         How orders become returns: a cash account per asset, unless the strategy trades something else.
     warm_up
         `warm_up(parameters) -> bars` before the first order can exist.
+    market
+        The kind of market it trades.
+    unfit
+        `unfit(market, asked) -> sentences` that refuse numbers which this market cannot give a meaning to.
     """
 
     name: str
@@ -101,7 +116,23 @@ class Strategy:
     warm_up: Callable[[Mapping[str, Any]], int]
     account: Accounting = CASH_PER_ASSET
     notes: tuple[str, ...] = ()
+    market: type[Market] | type[OptionMarket] = Market
+    unfit: Callable[[Any, Asked], list[str]] = on_any_market
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name; KeyError otherwise."""
         return next(p for p in self.parameters if p.name == name)
+
+    def check_market(self, market: Market | OptionMarket, asked: Asked | None = None) -> None:
+        """Refuse (InputError) a market of another kind, or one that some of the numbers `asked` for have no meaning on."""
+        if not isinstance(market, self.market):
+            raise InputError(
+                f"strategy '{self.name}': it trades {_an(self.market)}, this is {_an(type(market))}; "
+                "take a market of its kind, or a strategy for this one"
+            )
+        if problems := self.unfit(market, asked or {}):
+            raise InputError(problems)
+
+
+def _an(kind: type) -> str:
+    return f"an {kind.__name__}" if kind.__name__[0] in "AEIOU" else f"a {kind.__name__}"

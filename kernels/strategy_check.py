@@ -14,13 +14,15 @@ from kernels.backends.numpy import NumpyBackend
 from kernels.engine import Engine
 from kernels.errors import InputError
 from kernels.market import Market
-from kernels.planes import PRICE_PLANES, PlaneStore, encode, market_planes
+from kernels.option_market import PER_PATH, Contract, OptionMarket, gbm
+from kernels.planes import PlaneStore, encode, market_planes, planes_of
 from kernels.program import Program, trace
 from kernels.schedule import schedule
 from kernels.state import Leaf, leaves
 from kernels.strategy import Parameter, ParameterValue, Strategy
 
 MOST_BARS = 2000  # of the tiny market: enough for any warm-up that a daily strategy has
+FINEST_DAYS = 0.1  # its bars where options are traded: the finest that a rebalance may ask for
 
 
 def check(strategy: Strategy, origin: str | None = None) -> None:
@@ -71,7 +73,7 @@ def _declaration_problems(strategy: Strategy) -> list[str]:
         ]
     for parameter in strategy.parameters:
         problems += _parameter_problems(parameter)
-    taken = {"open", "high", "low", "close", "fill", "fillable"}
+    taken = planes_of(strategy)
     problems += [f"plane {n!r}: every market has a plane of that name; choose another" for n in planes if n in taken]
     optional = {parameter.name for parameter in strategy.parameters if parameter.optional}
     for plane in strategy.planes:
@@ -104,13 +106,11 @@ def _parameter_problems(parameter: Parameter) -> list[str]:
     return [f"{problem} as its default"] if problem else []
 
 
-def _trace(strategy: Strategy, market: Market) -> None:
+def _trace(strategy: Strategy, market: Market | OptionMarket) -> None:
     """The rule on symbols: optional parameters in use and left out, banks shared and gathered."""
     optional = frozenset(parameter.name for parameter in strategy.parameters if parameter.optional)
     banks = tuple(plane.name for plane in strategy.planes if plane.keys)
-    planes = dict(PRICE_PLANES)
-    for plane in strategy.planes:
-        planes[plane.name] = bool(plane.keys) or np.ndim(plane.compute(market)) == 2
+    planes = PlaneStore(market, strategy, Costs()).per_asset
     for off in {frozenset[str](), optional}:
         for gathered in {(), banks}:
             schedule(trace(Program(strategy, 2, off), planes, gathered))
@@ -125,13 +125,11 @@ def _corners(strategy: Strategy) -> list[dict[str, ParameterValue]]:
     ]
 
 
-def _look_ahead_problems(strategy: Strategy, market: Market) -> list[str]:
+def _look_ahead_problems(strategy: Strategy, market: Market | OptionMarket) -> list[str]:
     """A plane that looks ahead changes in the past when the future is cut off."""
     rows = pd.DataFrame(_corners(strategy)[:1], dtype=object)
     cut = 2 * market.n_bars // 3
-    columns: dict[str, Any] = {name: array[:cut] for name, array in market.columns.items()}
-    past = replace(market, timestamps=market.timestamps[:cut], **columns)
-    whole, known = (_planes(strategy, history, rows) for history in (market, past))
+    whole, known = (_planes(strategy, history, rows) for history in (market, _first_bars(market, cut)))
     problems = []
     for name in known:
         # Sums may be regrouped when there are fewer bars; what has seen the future is further away than that.
@@ -144,7 +142,18 @@ def _look_ahead_problems(strategy: Strategy, market: Market) -> list[str]:
     return problems
 
 
-def _planes(strategy: Strategy, market: Market, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+def _first_bars(market: Market | OptionMarket, count: int) -> Market | OptionMarket:
+    stamps = market.timestamps[:count]
+    columns: dict[str, Any]
+    if isinstance(market, Market):
+        columns = {name: array[:count] for name, array in market.columns.items()}
+        return replace(market, timestamps=stamps, **columns)
+    columns = {name: getattr(market, name)[:count] for name in ("days", "opens", "live")}
+    columns |= {name: getattr(market, name)[:, :count] for name in PER_PATH}
+    return replace(market, timestamps=stamps, **columns)
+
+
+def _planes(strategy: Strategy, market: Market | OptionMarket, rows: pd.DataFrame) -> dict[str, np.ndarray]:
     store = PlaneStore(market, strategy, Costs())
     parameters = encode(strategy, rows)
     own = {plane.name for plane in strategy.planes} - set(market_planes(market, Costs()))
@@ -152,10 +161,13 @@ def _planes(strategy: Strategy, market: Market, rows: pd.DataFrame) -> dict[str,
     return shared | {plane.name: store.bank(plane, parameters)[0] for plane in store.banks}
 
 
-def _tiny_market(strategy: Strategy) -> Market:
+def _tiny_market(strategy: Strategy) -> Market | OptionMarket:
     """Two assets on a seeded random walk, long enough for the warm-up of every row that is tried."""
     longest = max(int(strategy.warm_up(corner)) for corner in _corners(strategy))
     T = min(MOST_BARS, 120 + longest)
+    if strategy.market is OptionMarket:
+        sold = Contract(tenor_days=4.0)
+        return gbm(("A", "B"), scenarios=2, bars=T, step_days=FINEST_DAYS, contract=sold, seed=0)
     rng = np.random.default_rng(0)
     close = 100.0 * np.exp(np.cumsum(0.03 * rng.standard_normal((T, 2)), axis=0))
     open_ = np.concatenate([close[:1], close[:-1]])

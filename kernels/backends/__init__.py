@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kernels.backends.numpy import NumpyBackend
 from kernels.errors import InputError
 from kernels.launch import Backend
-from kernels.planes import PRICE_PLANES
+from kernels.planes import planes_of
 from kernels.program import Program, trace
 from kernels.schedule import schedule
 from kernels.strategy import Strategy
@@ -84,7 +84,7 @@ def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precisi
 
     InputError for a backend that generates none.
     """
-    planes = PRICE_PLANES | {plane.name: True for plane in strategy.planes}
+    planes = planes_of(strategy) | {plane.name: True for plane in strategy.planes}
     plan = schedule(trace(Program(strategy, n_assets), planes))
     if backend == "cuda":
         from kernels.backends import cuda

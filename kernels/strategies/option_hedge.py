@@ -8,11 +8,11 @@ import numpy as np
 
 from kernels.indicators import trailing_sums
 from kernels.market import FloatArray
-from kernels.ops import exp, log, maximum, minimum, norm_cdf, where
+from kernels.ops import exp, floor, log, maximum, minimum, norm_cdf, where
 from kernels.option_book import OPTION_BOOK, HedgeOrder
 from kernels.option_market import OptionMarket
 from kernels.state import per_asset
-from kernels.strategy import Parameter, Plane, Strategy
+from kernels.strategy import Asked, Parameter, Plane, Strategy
 
 CENTRE, EDGE = 0.0, 1.0
 OFF = np.inf  # what None is among configurations of which some set the parameter
@@ -22,15 +22,21 @@ CLOCK = 1e-6  # days; a rebalance that is due at a bar is not missed by rounding
 
 
 class Rule(NamedTuple):
-    """Days since the last rebalance, and the size that `vol_target` gave the running cycle."""
+    """Days since the last time to rebalance, and the size that `vol_target` gave the running cycle."""
 
     waited: Any = per_asset(0.0)
     scale: Any = per_asset(1.0)
 
 
 def step(bar: Any, state: Rule, p: Any) -> tuple[HedgeOrder, Rule]:
-    """Target = hedge_ratio * delta - n2 delta2; traded when it is time and it has left the band, and at every roll."""
-    delta = bar.delta if p.delta_vol_weight is None else _mixed_delta(bar, p.delta_vol_weight)
+    """Target = hedge_ratio * delta - n2 delta2, traded to at every roll, and when it is time and it has left the band.
+
+    It is time on the first bar at or after every multiple of `rebalance_days` since the roll: 1.5 days on daily bars is
+    every second and every third day's end by turns, never every second only.
+    """
+    delta = bar.delta
+    if p.delta_vol_weight is not None:
+        delta = where(p.delta_vol_weight > 0.0, _mixed_delta(bar, p.delta_vol_weight), delta)
     if p.skew_delta is not None:
         delta = delta + p.skew_delta * bar.skew
     second: Any = 0.0 * bar.second_delta
@@ -44,14 +50,17 @@ def step(bar: Any, state: Rule, p: Any) -> tuple[HedgeOrder, Rule]:
     outside = abs(distance) > half_width
     edge = where(distance > 0.0, target - half_width, target + half_width)
     opens = bar.opens > 0.0
-    trade = ((waited >= p.rebalance_days - CLOCK) & outside) | opens
+    due = waited >= p.rebalance_days - CLOCK
+    past = waited - p.rebalance_days * floor((waited + CLOCK) * (1.0 / p.rebalance_days))
+    trade = (due & outside) | opens
     wanted = where((p.trade_to == EDGE) & ~opens, edge, target)
 
     scale = state.scale
     if p.vol_target is not None:
         aimed = where(p.vol_target < OFF, minimum(p.vol_target * bar.inverse_volatility, LARGEST_SCALE), 1.0)
         scale = where(opens, aimed, state.scale)
-    return HedgeOrder(wanted, second, trade, p.exposure * scale), Rule(where(trade, 0.0, waited), scale)
+    order = HedgeOrder(wanted, second, trade, p.exposure * state.scale, p.exposure * scale)
+    return order, Rule(where(opens, 0.0, where(due, past, waited)), scale)
 
 
 def _mixed_delta(bar: Any, weight: Any) -> Any:
@@ -112,6 +121,26 @@ def carry(market: OptionMarket) -> FloatArray:
     return np.where(market.strike > 0.0, np.exp(-market.dividend_yield * market.tau), 0.0)
 
 
+def too_fine(market: OptionMarket, asked: Asked) -> list[str]:
+    """The sentence that refuses to rebalance more often than the market has bars."""
+    finest = float(np.min(asked.get("rebalance_days", np.inf)))
+    if finest >= market.step_days - CLOCK:
+        return []
+    return [
+        f"parameter 'rebalance_days': {finest:g} days asks for {in_words(finest)} bars; this market has "
+        f"{in_words(market.step_days)} bars; ask for {market.step_days:g} days or more, or take a market with finer bars"
+    ]
+
+
+def in_words(days: float) -> str:
+    """A length of time, below one day in hours.
+
+    >>> in_words(1.0), in_words(0.1)
+    ('1-day', '2.4-hour')
+    """
+    return f"{24.0 * days:.4g}-hour" if days < 1.0 - CLOCK else f"{days:.4g}-day"
+
+
 STRATEGY = Strategy(
     name="option_hedge",
     summary="Sells an option per cycle and hedges it with shares and a second option, by calendar and band.",
@@ -119,7 +148,7 @@ STRATEGY = Strategy(
     parameters=(
         Parameter("exposure", 1.0, 0.05, 3.0, doc="options' notional over capital"),
         Parameter("hedge_ratio", 1.0, 0.0, 1.5, doc="share of the delta held"),
-        Parameter("rebalance_days", 1.0, 0.1, 20.0, unit="days", doc="time between rebalances"),
+        Parameter("rebalance_days", 1.0, 0.1, 20.0, unit="days", doc="time between rebalances, no finer than the bar"),
         Parameter("band", 0.0, 0.0, 0.5, unit="shares", doc="no trade within |target - held| (0: calendar only)"),
         Parameter("risk_aversion", None, 0.01, 100.0, optional=True, doc="Whalley-Wilmott band instead of `band`"),
         Parameter("trade_to", "centre", choices=("centre", "edge"), doc="where a trade that leaves the band goes"),
@@ -144,5 +173,7 @@ STRATEGY = Strategy(
     step=step,
     account=OPTION_BOOK,
     warm_up=lambda parameters: 0,
+    market=OptionMarket,
+    unfit=too_fine,
     notes=("Model marks are European; US single-stock options are American, whose early exercise is left out.",),
 )
