@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from kernels import Market
+from kernels import Market, Strategy
+from kernels.market import FloatArray
+from kernels.option_market import Contract, OptionMarket, black_scholes_pricer, write_cycles
+
+AnyMarket = Market | OptionMarket
+OPTION_STEP = 3 / 32  # days: finer than any rebalance that may be asked for, and exact in binary
 
 
 def history(T: int = 400, A: int = 3, seed: int = 7) -> Market:
@@ -33,9 +40,51 @@ def history(T: int = 400, A: int = 3, seed: int = 7) -> Market:
     )
 
 
-def part(market: Market, bars: slice = slice(None), assets: list[int] | None = None, scale: float = 1.0) -> Market:
-    """Some bars and assets of a market, its prices (not its volumes) multiplied by `scale`."""
+def option_history(T: int = 400, A: int = 3, seed: int = 7) -> OptionMarket:
+    """Two scenarios of A underliers, as wild as `history`, with a short-lived option of some kind sold or bought on them.
+
+    Bars of 3/32 days from the end of January: three months with 400 bars, a roll every 32.
+    """
+    rng = np.random.default_rng(seed)
+    spot = np.stack([history(T, A, seed).close, history(T, A, seed + 1).close])
+    volatility = 0.5 * np.exp(0.1 * np.cumsum(rng.standard_normal(spot.shape), axis=1).clip(-15.0, 15.0))
+    microseconds = (np.arange(T) * OPTION_STEP * 86_400e6).astype(np.int64).astype("timedelta64[us]")
+    contract = Contract(("call", "put", "straddle")[seed % 3], ("sell", "buy")[seed // 3 % 2], 3.0, 0.98)
+    stamps = np.datetime64("2020-01-29", "us") + microseconds
+    return options_on(tuple(f"X{a}" for a in range(A)), stamps, spot, volatility, contract)
+
+
+def options_on(
+    tickers: tuple[str, ...], stamps: np.ndarray, spot: FloatArray, volatility: FloatArray, contract: Contract
+) -> OptionMarket:
+    return write_cycles(
+        tickers,
+        stamps,
+        spot,
+        contract,
+        black_scholes_pricer(volatility, 0.03, 0.01),
+        rate=0.03,
+        dividend_yield=0.01,
+        bars_per_year=365 / OPTION_STEP,
+    )
+
+
+def market_for(strategy: Strategy, T: int = 400, A: int = 3, seed: int = 7) -> AnyMarket:
+    """A history of the kind that a strategy trades."""
+    return option_history(T, A, seed) if strategy.market is OptionMarket else history(T, A, seed)
+
+
+def part(
+    market: AnyMarket, bars: slice = slice(None), assets: list[int] | None = None, scale: float = 1.0
+) -> AnyMarket:
+    """Some bars and assets of a market, its prices (not its volumes) multiplied by `scale`; options are sold anew."""
     chosen = list(range(market.n_assets)) if assets is None else assets
+    if isinstance(market, OptionMarket):
+        stamps = market.timestamps[bars]
+        days = float((stamps[-1] - stamps[0]) / np.timedelta64(1, "D"))
+        contract = replace(market.contract, tenor_days=min(market.contract.tenor_days, days))
+        spot, volatility = market.spot[:, bars][..., chosen] * scale, market.volatility[:, bars][..., chosen]
+        return options_on(tuple(market.tickers[a] for a in chosen), stamps, spot, volatility, contract)
     columns = {
         name: array[bars][:, chosen] * (1.0 if name == "volume" else scale) for name, array in market.columns.items()
     }

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from histories import history
+from histories import market_for
 from rules import BUDGET, TANGLE
 
-from kernels import STRATEGIES, Strategy
+from kernels import STRATEGIES, Costs, Strategy
 from kernels.backends.cuda import OPTIONS, source
-from kernels.planes import PRICE_PLANES
+from kernels.planes import PlaneStore
 from kernels.program import Program, trace
 from kernels.schedule import Schedule, schedule
 
@@ -37,8 +37,7 @@ class Compiled:
 
 
 def plan(strategy: Strategy, n_assets: int, off: frozenset[str] = frozenset(), gathered: bool = False) -> Schedule:
-    market = history(40, 2)
-    planes = PRICE_PLANES | {p.name: bool(p.keys) or p.compute(market).ndim == 2 for p in strategy.planes}
+    planes = PlaneStore(market_for(strategy, 40, 2), strategy, Costs()).per_asset
     banks = tuple(p.name for p in strategy.planes if p.keys) if gathered else ()
     return schedule(trace(Program(strategy, n_assets, off), planes, banks))
 

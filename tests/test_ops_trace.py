@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from histories import history
+from histories import history, market_for
 from hypothesis import given
 from hypothesis import strategies as st
 from rules import BUDGET, CURVE, TANGLE
@@ -118,7 +118,7 @@ def test_a_symbol_prints_as_its_operation() -> None:
 
 def test_every_node_comes_after_its_arguments() -> None:
     for strategy in (*STRATEGIES.values(), BUDGET, TANGLE, CURVE):
-        for node in plan(history(60), strategy, _rows(strategy, 3)).traced.graph.nodes:
+        for node in plan(market_for(strategy, 60), strategy, _rows(strategy, 3)).traced.graph.nodes:
             assert all(argument.index < node.index for argument in node.args)
 
 

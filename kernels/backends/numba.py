@@ -280,7 +280,9 @@ class NumbaBackend:
             np.concatenate([[0], blocks.edges]),  # what lies before the first block is run and not kept
             np.stack([launch.parameters[n] for n in plan.parameters]) if plan.parameters else np.empty((0, C)),
             np.array([launch.costs[n] for n in plan.costs]),
-            np.stack([gathered[n.name][1] for n in plan.gathered_planes]) if gathered else np.zeros((0, C), np.int64),
+            np.stack([gathered[n.name][1] for n in plan.gathered_planes])
+            if plan.gathered_planes
+            else np.zeros((0, C), np.int64),
             np.empty((len(SUMS), len(blocks), launch.n_scenarios, C)),
             *(np.ascontiguousarray(shared[n.name], dtype=real) for n in plan.shared_planes),
             *(np.ascontiguousarray(gathered[n.name][0], dtype=real) for n in plan.gathered_planes),
