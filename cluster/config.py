@@ -12,14 +12,12 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Required
 
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -31,7 +29,9 @@ from pydantic import (
 )
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
+from cluster.option_config import OptionMarketConfig
 from cluster.study_text import FileDumper, apply_overrides, explain, read_yaml, short
+from cluster.study_values import Flag, Moment, Number, Section, Whole
 from kernels.errors import InputError
 from search.targets import DEFAULTS
 
@@ -45,14 +45,6 @@ def _name(value: str) -> str:
             f"1 to 100 letters, digits, '.', '_' and '-', with a letter or digit first, got {short(value)}; "
             "the name becomes a folder"
         )
-    return value
-
-
-def _moment(value: str) -> str:
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"a date such as 2020-01-31 or 2020-01-31T13:00 is needed, got {short(value)}") from None
     return value
 
 
@@ -75,11 +67,7 @@ def _price_of_trading(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Whole = Annotated[int, Field(strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, AfterValidator(_name)]
-Moment = Annotated[str, AfterValidator(_moment)]
 Bps = Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0, lt=10_000)]
 Value = Annotated[Any, BeforeValidator(_parameter_value), WithJsonSchema({"type": ["number", "string", "null"]})]
 
@@ -128,12 +116,6 @@ Searched = Annotated[
 # ---- sections
 
 
-class Section(BaseModel):
-    """A part of the study file: nothing can be changed later, nothing unknown is let in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class FileMarket(Section):
     """A long table in a file, one row per ticker and bar; `path` is relative to the working directory."""
 
@@ -174,7 +156,8 @@ class SyntheticMarket(Section):
     bars_per_year: Annotated[Number, Field(gt=0)] = 365.0
 
 
-MarketConfig = FileMarket | Sp500Market | SyntheticMarket
+PriceMarketConfig = FileMarket | Sp500Market | SyntheticMarket
+MarketConfig = PriceMarketConfig | OptionMarketConfig
 
 
 class StrategyConfig(Section):
@@ -193,15 +176,26 @@ class CostsConfig(Section):
     fee_bps: Bps = 4.0
     slippage_bps: Bps = 5.0
     fill: Literal["next_open", "next_close", "close"] = "next_open"
+    option_spread: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0, lt=1)] = 0.0
+    impact: Literal["none", "linear", "square_root"] = "none"
+    impact_coefficient: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0)] = 0.0
+    capital: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e6
+    adv: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e9
 
 
 class SearchConfig(Section):
-    """Where to look: every grid point, or `trials` points of a sampler, `batch` at a time."""
+    """Where to look: every grid point, or `trials` points of a sampler, `batch` at a time.
+
+    `scope` portfolio is one study of all tickers together, per_ticker one for each of `market.tickers`. Where the
+    market has many paths, metrics are computed on each and then taken `over_paths`: median, mean or a quantile.
+    """
 
     sampler: Literal["grid", "random", "sobol", "tpe", "cmaes", "nsga2"] = "grid"
     trials: Annotated[Whole, Field(ge=1)] | None = None
     batch: Annotated[Whole, Field(ge=1)] | None = None
     seed: Annotated[Whole, Field(ge=0)] = 0
+    scope: Literal["portfolio", "per_ticker"] = "portfolio"
+    over_paths: Literal["median", "mean"] | Annotated[Number, Field(gt=0, lt=1)] = "median"
 
     @model_validator(mode="after")
     def _ends(self) -> SearchConfig:
@@ -260,6 +254,15 @@ class StudyConfig(Section):
     compute: ComputeConfig = ComputeConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @property
+    def smallest_rebalance_days(self) -> float | None:
+        """The smallest `rebalance_days` fixed, searched or compared with: the bar of a simulated option market."""
+        rule = self.strategy
+        searched = rule.search.get("rebalance_days", [])
+        asked = [searched["low"]] if isinstance(searched, dict) else list(searched)
+        asked += [row.get("rebalance_days") for row in (rule.fixed, *rule.compare.values())]
+        return min((float(x) for x in asked if isinstance(x, (int, float))), default=None)
+
 
 # ---- reading and writing
 
@@ -278,6 +281,28 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     if problems:
         raise InputError([f"{path} is not a valid study:", *(f"  {problem}" for problem in problems)])
     return study
+
+
+def studies(study: StudyConfig) -> tuple[StudyConfig, ...]:
+    """The studies that a study file asks for: itself, or with `scope: per_ticker` one named after each ticker.
+
+    InputError where a scope per ticker names no tickers.
+    """
+    if study.search.scope == "portfolio":
+        return (study,)
+    tickers = study.market.tickers
+    if not tickers:
+        raise InputError("search.scope: per_ticker makes a study of each ticker; list them under market.tickers")
+    return tuple(
+        study.model_copy(
+            update={
+                "name": f"{study.name}-{ticker}",
+                "market": study.market.model_copy(update={"tickers": [ticker]}),
+                "search": study.search.model_copy(update={"scope": "portfolio"}),
+            }
+        )
+        for ticker in tickers
+    )
 
 
 def resolved_yaml(study: StudyConfig) -> str:

@@ -20,13 +20,13 @@ SWITCH = 1.5  # of psi: above it variance has a mass at 0 (Andersen's psi_c)
 SMALLEST_VOLATILITY = 1e-3  # shown for an option whose mark has no implied volatility, deep in or out of the money
 
 
-def generator(seed: int, stream: str = "train") -> np.random.Generator:
-    """A counter-based generator: one per seed and stream, whose draws share nothing.
+def generator(seed: int, stream: str = "train", name: str = "") -> np.random.Generator:
+    """A counter-based generator: one per seed, stream and name, whose draws share nothing.
 
     >>> bool(generator(1, "train").random() == generator(1, "holdout").random())
     False
     """
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, STREAMS.index(stream)])))
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, STREAMS.index(stream), *name.encode()])))
 
 
 def simulate(
@@ -145,7 +145,7 @@ def heston(
     Without a variance risk premium and with drift = rate a hedged book expects to lose its costs and nothing more.
     """
     prices, variances = simulate(
-        generator(seed, stream),
+        generator(seed, stream, ticker),
         scenarios=scenarios,
         bars=bars,
         step_days=step_days,

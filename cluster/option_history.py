@@ -1,0 +1,155 @@
+"""Histories of closes with implied volatilities, marked by Black-Scholes: the real one, or resampled ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from cluster.option_config import BootstrapMarket, HistorySection, OptionModelMarket
+from cluster.tables import read_table
+from kernels.errors import InputError
+from kernels.heston_market import generator
+from kernels.market import FloatArray
+from kernels.market_calendar import DateArray
+from kernels.market_table import ALIASES
+from kernels.option_market import DAYS_PER_YEAR, Contract, OptionMarket, black_scholes_pricer, write_cycles
+
+BARS_PER_YEAR = 252.0
+LOWEST, HIGHEST = 0.01, 5.0  # implied volatilities: beyond these a file is in other units
+
+
+def read_history(market: HistorySection, ticker: str) -> tuple[DateArray, FloatArray, FloatArray, int]:
+    """Dates, closes and implied volatilities (T,) of one ticker, and how many of the volatilities are carried forward."""
+    implied = market.implied
+    closes = _column(market.path, ticker, market.close)
+    symbol = implied.symbol or ticker
+    vols = _column(implied.path or market.path, symbol, implied.column) * implied.scale
+    where = f"{implied.path or market.path}, {symbol}"
+    table = pd.DataFrame({"close": closes}).join(vols.rename("implied"))
+    table = table.loc[market.start : market.end]
+    table = table[table["close"].notna()]
+    # a history begins with the first volatility, unless the study names its first day
+    if market.start is None and table["implied"].notna().any():
+        table = table.loc[table["implied"].first_valid_index() :]
+    if len(table) < 2:
+        raise InputError(
+            f"{market.path}, {ticker}: {len(table)} closes between start and end; two are needed for a return"
+        )
+    problems = []
+    for name, values, low, high in (
+        (f"{market.path}, {ticker}: {market.close}", table["close"], 0.0, np.inf),
+        (f"{where}: {implied.column} times scale {implied.scale:g}", table["implied"].dropna(), LOWEST, HIGHEST),
+    ):
+        wrong = values[~((values > low) & (values < high))]
+        if len(wrong):
+            hint = "; set implied.scale: 0.01 where it is in percent" if high == HIGHEST else ""
+            problems.append(
+                f"{name} must lie between {low:g} and {high:g}, got {wrong.iloc[0]:g} on {wrong.index[0]:%Y-%m-%d} "
+                f"({len(wrong)} rows){hint}"
+            )
+    missing = int(table["implied"].isna().sum())
+    if missing / len(table) > implied.max_missing or np.isnan(table["implied"].iloc[0]):
+        first = table["implied"].dropna().index[:1]
+        problems.append(
+            f"{where}: {implied.column} is missing on {missing} of {len(table)} days ({missing / len(table):.0%}), "
+            f"max_missing is {implied.max_missing:.0%} and the first day needs one"
+            + "".join(f"; its first day is {day:%Y-%m-%d}, set start to it" for day in first)
+        )
+    if problems:
+        raise InputError(problems)
+    stamps = table.index.to_numpy().astype("datetime64[us]")
+    return stamps, table["close"].to_numpy(), table["implied"].ffill().to_numpy(), missing
+
+
+def _column(path: str, symbol: str, column: str) -> pd.Series[float]:
+    """One column of one symbol by date; InputError where there is none."""
+    frame = read_table(path)
+    names = {str(name).lower(): str(name) for name in frame.columns}
+    time, ticker = (
+        next((names[n] for n in (key, *ALIASES[key]) if n in names), None) for key in ("timestamp", "symbol")
+    )
+    missing = [
+        f"{path}: column {name} is missing; there are {', '.join(map(str, frame.columns))}"
+        for name, there in (("timestamp", time), ("symbol", ticker), (column, column in frame.columns or None))
+        if there is None
+    ]
+    if missing or time is None or ticker is None:
+        raise InputError(missing)
+    rows = frame[frame[ticker].astype(str) == symbol]
+    if rows.empty:
+        known = sorted(frame[ticker].astype(str).unique())
+        raise InputError(f"{path}: no rows of {symbol}; there are {', '.join(known[:20])}")
+    dates = pd.DatetimeIndex(pd.to_datetime(rows[time], utc=True)).tz_localize(None).normalize()
+    if dates.has_duplicates or not dates.is_monotonic_increasing:
+        raise InputError(
+            f"{path}, {symbol}: dates must strictly increase, one row a day; sort the rows and keep one of each"
+        )
+    return pd.Series(rows[column].to_numpy(dtype=np.float64), index=dates, name=column)
+
+
+def model_market(market: OptionModelMarket, ticker: str, contract: Contract) -> tuple[OptionMarket, tuple[str, ...]]:
+    """The real history as one scenario, and what a report has to say of it."""
+    stamps, close, implied, missing = read_history(market, ticker)
+    paths = close[None, :, None]
+    made = write_cycles(
+        (ticker,),
+        stamps,
+        paths,
+        contract,
+        black_scholes_pricer(implied[None, :, None], market.rate, market.dividend_yield),
+        rate=market.rate,
+        dividend_yield=market.dividend_yield,
+        bars_per_year=BARS_PER_YEAR,
+    )
+    return made, (_said(market, ticker, stamps, missing),)
+
+
+def bootstrap_market(market: BootstrapMarket, ticker: str, contract: Contract) -> tuple[OptionMarket, tuple[str, ...]]:
+    """S resampled histories, each of which begins at the last close and at the implied volatility of its first day."""
+    stamps, close, implied, missing = read_history(market, ticker)
+    step_days = DAYS_PER_YEAR / BARS_PER_YEAR  # sessions at even distances: resampled days know no weekend
+    T = market.length(step_days)
+    random = generator(market.seed, market.stream, ticker)
+    days = stationary_bootstrap(random, len(close) - 1, (market.scenarios, T - 1), market.block_bars)
+    # (S, T): the day that a path begins on is the one before its first return
+    moves, changes = (np.diff(np.log(x))[days] for x in (close, implied))
+    begin = np.zeros((market.scenarios, 1))
+    spot = close[-1] * np.exp(np.concatenate([begin, np.cumsum(moves, axis=1)], axis=1))
+    first = np.log(implied[days[:, :1]])
+    volatility = np.exp(np.concatenate([first, first + np.cumsum(changes, axis=1)], axis=1)).clip(LOWEST, HIGHEST)
+    made = write_cycles(
+        (ticker,),
+        stamps[-1] + np.round(np.arange(T) * step_days * 86_400e6).astype("timedelta64[us]"),
+        spot[:, :, None],
+        contract,
+        black_scholes_pricer(volatility[:, :, None], market.rate, market.dividend_yield),
+        rate=market.rate,
+        dividend_yield=market.dividend_yield,
+        bars_per_year=BARS_PER_YEAR,
+    )
+    blocks = (
+        f"{ticker}: {market.scenarios} paths of {T} days resampled in blocks of {market.block_bars:g} days on average"
+    )
+    return made, (_said(market, ticker, stamps, missing), blocks)
+
+
+def stationary_bootstrap(
+    random: np.random.Generator, n: int, shape: tuple[int, int], block: float
+) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    """Indices into n observations, of `shape` (S, T): blocks of geometric length, `block` on average, that wrap round.
+
+    Source: Politis, Romano (1994), Journal of the American Statistical Association 89, 1303-1313.
+    """
+    found = random.integers(0, n, shape)  # where a block would begin
+    goes_on = random.random(shape) >= 1.0 / block
+    for t in range(1, shape[1]):
+        found[:, t] = np.where(goes_on[:, t], (found[:, t - 1] + 1) % n, found[:, t])
+    return found
+
+
+def _said(market: HistorySection, ticker: str, stamps: DateArray, missing: int) -> str:
+    return (
+        f"{ticker}: {len(stamps)} days, {pd.Timestamp(stamps[0]):%Y-%m-%d} to {pd.Timestamp(stamps[-1]):%Y-%m-%d}; European "
+        f"marks at {market.implied.column} whatever the strike and tenor; strikes pair with {market.close} as the file has it: "
+        f"where it is adjusted, dividends count as reinvested; {missing} implied volatilities carried forward"
+    )
