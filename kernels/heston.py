@@ -142,7 +142,7 @@ def _integrals(x: FloatArray, v: FloatArray, total: FloatArray, tau: float, p: H
     real, imaginary = size * np.cos(angle), size * np.sin(angle)
     cosine = gauss * np.cos(wave) - real
     sine = gauss * np.sin(wave) - imaginary
-    # sums per row in a fixed order, not a matrix product: a path's mark must not depend on its neighbours
+    # not a matrix product: its order of summation would change with the BLAS, and the market's digest with it
     by_square = weights / square
     return np.stack(
         [
