@@ -107,8 +107,8 @@ def model_market(market: OptionModelMarket, ticker: str, contract: Contract) -> 
 def bootstrap_market(market: BootstrapMarket, ticker: str, contract: Contract) -> tuple[OptionMarket, tuple[str, ...]]:
     """S resampled histories, each of which begins at the last close and at the implied volatility of its first day."""
     stamps, close, implied, missing = read_history(market, ticker)
-    step_days = DAYS_PER_YEAR / BARS_PER_YEAR  # sessions at even distances: resampled days know no weekend
-    T = market.length(step_days)
+    T = market.length(DAYS_PER_YEAR / BARS_PER_YEAR)
+    sessions = np.resize(np.diff(stamps), T - 1)  # weekends and holidays as the history has them from its start
     random = generator(market.seed, market.stream, ticker)
     days = stationary_bootstrap(random, len(close) - 1, (market.scenarios, T - 1), market.block_bars)
     # (S, T): the day that a path begins on is the one before its first return
@@ -119,7 +119,7 @@ def bootstrap_market(market: BootstrapMarket, ticker: str, contract: Contract) -
     volatility = np.exp(np.concatenate([first, first + np.cumsum(changes, axis=1)], axis=1)).clip(LOWEST, HIGHEST)
     made = write_cycles(
         (ticker,),
-        stamps[-1] + np.round(np.arange(T) * step_days * 86_400e6).astype("timedelta64[us]"),
+        np.concatenate([stamps[-1:], stamps[-1] + np.cumsum(sessions)]),
         spot[:, :, None],
         contract,
         black_scholes_pricer(volatility[:, :, None], market.rate, market.dividend_yield),
