@@ -25,7 +25,7 @@ RIGHTS = {1.0: "C", -1.0: "P"}
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A contract: its strike and expiry, and how far both are from what was asked."""
+    """A listed contract, or with `straddle` the call and the put of one strike and expiry."""
 
     strike: float
     expiry: np.datetime64

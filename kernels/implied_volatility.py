@@ -26,8 +26,8 @@ def implied_volatility(
     of exercise at the forward, or at `tau` 0, there is none.
 
     >>> price = quote("put", np.array(100.0), np.array(90.0), np.array(0.5), np.array(0.3), 0.02).price
-    >>> implied_volatility("put", price, np.array(100.0), np.array(90.0), np.array(0.5), 0.02).round(12)
-    array(0.3)
+    >>> float(implied_volatility("put", price, np.array(100.0), np.array(90.0), np.array(0.5), 0.02).round(12))
+    0.3
     """
     price, spot, strike, tau = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (price, spot, strike, tau)))
     low, high = np.full(price.shape, LOWEST), np.full(price.shape, HIGHEST)
