@@ -14,6 +14,7 @@ from kernels.blocks import SUMS, Blocks
 from kernels.engine import Engine, switched_off
 from kernels.launch import Backend, Launch
 from kernels.market import FloatArray
+from kernels.option_market import Contract, OptionMarket, gbm
 from kernels.strategy import Strategy
 
 PUBLISHED = Path("shared") / "data" / "crypto8_daily.parquet"
@@ -63,6 +64,16 @@ def cut(whole: Market, bars: int) -> Market:
     return replace(whole, timestamps=whole.timestamps[:bars], **first)
 
 
+def kind_for(strategy: Strategy, whole: Market) -> Market | OptionMarket:
+    """The market itself for a rule on prices, else options on one simulated scenario of as many bars and assets.
+
+    Bars of 2.4 hours, the finest that a rebalance may ask for.
+    """
+    if strategy.market is Market:
+        return whole
+    return gbm(whole.tickers, scenarios=1, bars=whole.n_bars, step_days=0.1, contract=Contract(tenor_days=7.0), seed=0)
+
+
 def published() -> pd.DataFrame:
     """The 82 configurations of the published sweep."""
     grid = [
@@ -106,7 +117,9 @@ def ranges(strategy: Strategy, count: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def engine(market: Market, backend: Backend, configurations: pd.DataFrame, strategy: Strategy | None = None) -> Engine:
+def engine(
+    market: Market | OptionMarket, backend: Backend, configurations: pd.DataFrame, strategy: Strategy | None = None
+) -> Engine:
     """An engine for these configurations at the published costs."""
     rule = strategy or STRATEGIES["tsmom_hedge"]
     return Engine(market, rule, COSTS, backend, switched_off(rule, configurations))
@@ -125,7 +138,9 @@ class _Catch:
         return np.empty((len(SUMS), len(blocks), 0))
 
 
-def launch(market: Market, configurations: pd.DataFrame, strategy: Strategy | None = None) -> tuple[Launch, Blocks]:
+def launch(
+    market: Market | OptionMarket, configurations: pd.DataFrame, strategy: Strategy | None = None
+) -> tuple[Launch, Blocks]:
     """All configurations in one launch, and the monthly blocks: what a backend's `run` takes."""
     caught = _Catch()
     prepared = engine(market, caught, configurations, strategy)

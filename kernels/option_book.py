@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kernels.account import Accounting, Outcome
+from kernels.account import SMALLEST_ORDER, Accounting, Outcome
 from kernels.ops import Value, as_number, sqrt, sum_assets, where
 from kernels.state import per_asset
 
@@ -80,6 +80,7 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     gained = value - where(second_bar, 0.0, book.value)
     cost = cost - where(second_bar, book.value, 0.0)
     dollars = dollars + where(second_bar, abs(book.shares) * bar.capital, 0.0)
+    began = second_bar & (abs(book.shares) >= SMALLEST_ORDER)
     per_capital = order.exposure / bar.capital
     share = 1.0 / n_assets
     ended = where(bar.live > 0.0, settled, value)  # the last cycle also pays for closing its hedge
@@ -89,8 +90,8 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
         cost=sum_assets(cost * per_capital) * share,
         gross=sum_assets(abs(shares) * spot * per_capital) * share,
         net=sum_assets(shares * spot * per_capital) * share,
-        hedged=sum_assets(as_number(shares != 0.0)) * share,
-        orders=sum_assets(as_number(bought != 0.0) + as_number(second_bar & (book.shares != 0.0))),
+        hedged=sum_assets(as_number(abs(shares) >= SMALLEST_ORDER)) * share,
+        orders=sum_assets(as_number(abs(bought) >= SMALLEST_ORDER) + as_number(began)),
         trades=n_assets * as_number(turned),
         wins=sum_assets(as_number(turned & (ended > book.cycle_value))),
     )
