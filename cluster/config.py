@@ -290,7 +290,7 @@ def studies(study: StudyConfig) -> tuple[StudyConfig, ...]:
     """
     if study.search.scope == "portfolio":
         return (study,)
-    tickers = study.market.tickers
+    tickers: list[str] | None = getattr(study.market, "tickers", None)  # a synthetic market has none
     if not tickers:
         raise InputError("search.scope: per_ticker makes a study of each ticker; list them under market.tickers")
     return tuple(
