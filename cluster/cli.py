@@ -48,7 +48,7 @@ def run(
 ) -> None:
     """Run a study: backtest, score and record every trial."""
     from cluster import console as view
-    from cluster.config import load_study
+    from cluster.config import load_study, studies
     from cluster.job import run as run_job
     from cluster.plan import make_plan
     from cluster.pool import PoolError
@@ -56,10 +56,15 @@ def run(
 
     console = _console(stderr=as_json)
     with console.status("reading market and strategy") if console.is_terminal and not quiet else nullcontext():
-        plan = make_plan(load_study(study, overrides or []), runs)
+        plans = [make_plan(each, runs) for each in studies(load_study(study, overrides or []))]
     live = view.Live(console, quiet=quiet or as_json)
+    outcomes = []
     try:
-        outcome = run_job(plan, live, resume=resume)
+        for plan in plans:
+            outcomes.append(run_job(plan, live, resume=resume))
+            live.close()
+            if not as_json:
+                view.show_outcome(console, outcomes[-1])
     except KeyboardInterrupt:
         live.close()
         _stop("interrupted", _again(study, overrides or [], runs))
@@ -69,19 +74,21 @@ def run(
     finally:
         live.close()
     if as_json:
-        print(view.outcome_json(outcome))
-    else:
-        view.show_outcome(console, outcome)
+        print(view.outcome_json(*outcomes))
+    elif len(outcomes) > 1:
+        view.show_tickers(console, outcomes)
 
 
 @app.command()
 def plan(study: StudyFile, overrides: Overrides = None, runs: Runs = RUNS) -> None:
     """Show what a study would do: configurations, chunks, bytes, backend and why, estimated time. Runs nothing."""
     from cluster import console as view
-    from cluster.config import load_study
+    from cluster.config import load_study, studies
     from cluster.plan import make_plan
 
-    view.show_plan(_console(), make_plan(load_study(study, overrides or []), runs))
+    console = _console()
+    for plan in [make_plan(each, runs) for each in studies(load_study(study, overrides or []))]:
+        view.show_plan(console, plan)
 
 
 @data_app.command("check")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from rich.table import Table
 from cluster.job import Outcome
 from cluster.plan import Plan
 from cluster.pool import Pool
-from kernels import METRICS, Strategy
+from kernels import METRICS, Market, Strategy
 from kernels.market_calendar import when
 from kernels.market_check import Description
+from kernels.option_market import OptionMarket
 from tracking.address import ui_command
 from tracking.panels import Quantity
 
@@ -45,10 +46,10 @@ class Live:
         if self._quiet:
             return
         market, backend = plan.market, plan.choice.backend.name
-        steps = self._total * market.n_bars * market.n_assets
+        self._done, self._best = 0, 0.0
         self._console.print(
-            f"[bold]{escape(plan.config.name)}[/]  {plan.strategy.name} on {market.n_assets} assets x "
-            f"{market.n_bars:,} bars, {self._total:,} configurations ({steps:,} bar-steps)"
+            f"[bold]{escape(plan.config.name)}[/]  {plan.strategy.name} on {_size(market)}, "
+            f"{self._total:,} configurations ({_bar_steps(market, self._total):,} bar-steps)"
         )
         resumed = f"; {done:,} trials were done before" if done else ""
         workers = "this process" if pool.workers == 1 else f"{pool.workers} Ray workers"
@@ -167,24 +168,50 @@ def _standing(plan: Plan, title: str, rows: Rows, baselines: Rows, width: int) -
     return table
 
 
-def outcome_json(outcome: Outcome) -> str:
-    """The outcome for programs."""
-    plan = outcome.plan
-    return json.dumps(
+def outcome_json(*outcomes: Outcome) -> str:
+    """The outcome for programs; of several studies a list."""
+    found = [
         {
-            "study": plan.config.name,
+            "study": outcome.plan.config.name,
             "folder": str(outcome.folder),
             "trials": outcome.trials,
             "evaluated": outcome.evaluated,
-            "backend": plan.choice.backend.name,
-            "data_digest": plan.market.digest,
+            "backend": outcome.plan.choice.backend.name,
+            "data_digest": outcome.plan.market.digest,
             "seconds": outcome.seconds,
             "best": _plain(outcome.best.to_dict("records")),
             "baselines": {str(k): _plain(v) for k, v in outcome.baselines.to_dict("index").items()},
             "study_url": outcome.study_url,
-        },
-        indent=1,
-    )
+        }
+        for outcome in outcomes
+    ]
+    return json.dumps(found[0] if len(found) == 1 else found, indent=1)
+
+
+def show_tickers(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """The best trial of each ticker's study."""
+    plan = outcomes[0].plan
+    table = Table(title="the best of each ticker", title_justify="left")
+    for head in ("", *plan.space.searched, "score", "targets_met", *plan.targets.metrics):
+        table.add_column(head.replace("_", "\n"), justify="left" if not head else "right")
+    for outcome in outcomes:
+        row = {str(k): v for k, v in outcome.best.iloc[0].items()}
+        own = outcome.plan
+        cells = [_value(row[name]) for name in own.space.searched]
+        cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(own.targets.metrics)}"]
+        cells += [_text(m, row[m]) for m in own.targets.metrics]
+        table.add_row(", ".join(own.market.tickers), *cells)
+    console.print(table)
+
+
+def _size(market: Market | OptionMarket) -> str:
+    paths = f"{market.n_scenarios:,} paths x " if market.n_scenarios > 1 else ""
+    assets = f"{market.n_assets} assets" if market.n_assets > 1 else market.tickers[0]
+    return f"{assets} x {paths}{market.n_bars:,} bars"
+
+
+def _bar_steps(market: Market | OptionMarket, configurations: int) -> int:
+    return configurations * market.n_scenarios * market.n_bars * market.n_assets
 
 
 def show_plan(console: Console, plan: Plan) -> None:
@@ -195,14 +222,14 @@ def show_plan(console: Console, plan: Plan) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     first, last = when(market.timestamps[0]), when(market.timestamps[-1])
-    table.add_row("market", f"{market.n_assets} assets, {market.n_bars:,} bars, {first} to {last}")
+    table.add_row("market", f"{_size(market)}, {first} to {last}")
     table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
     table.add_row("searched", ", ".join(plan.space.searched) or "nothing")
     table.add_row(
         "configurations", f"{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}"
     )
     table.add_row("chunks", f"{plan.chunks:,} in batches of {min(plan.batch, plan.trials):,}")
-    steps = (plan.trials + len(plan.baselines)) * market.n_bars * market.n_assets
+    steps = _bar_steps(market, plan.trials + len(plan.baselines))
     table.add_row("bar-steps", f"{steps:,}")
     table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")
     for what, size in plan.bytes().items():

@@ -22,6 +22,7 @@ from kernels import METRICS, Costs, Market, Strategy, load_strategy
 from kernels.backends import Choice, choose
 from kernels.blocks import SUMS
 from kernels.errors import InputError
+from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
 from search import samplers
 from search.dimension import Choices
@@ -42,7 +43,7 @@ class Plan:
 
     config: StudyConfig
     folder: Path
-    market: Market
+    market: Market | OptionMarket
     strategy: Strategy
     code: str | None
     costs: Costs
@@ -64,6 +65,7 @@ class Plan:
             self.choice.backend.name,
             self.config.compute.precision,
             self.off,
+            self.config.search.over_paths,
         )
 
     @property
@@ -85,8 +87,8 @@ class Plan:
 
     def bytes(self) -> dict[str, int]:
         """Memory of the large things: the market's planes, one slice of a bank, statistics of one launch, the results."""
-        plane = 8 * self.market.n_bars * self.market.n_assets
-        each = 8 * len(SUMS) * self.blocks
+        plane = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
+        each = 8 * len(SUMS) * self.blocks * self.market.n_scenarios
         return {
             "planes of the market": plane * (len(market_planes(self.market, self.costs)) + len(self.strategy.planes)),
             "one more value of a lookback": plane,
@@ -127,7 +129,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         if study.file and code is None
         else attempt(lambda: load_strategy(study.name, code, origin=study.file or ""))
     )
-    costs = Costs(config.costs.fee_bps, config.costs.slippage_bps, config.costs.fill)
+    costs = Costs(**config.costs.model_dump())
     wanted: Mapping[str, Any] = config.targets
     targets = attempt(lambda: Targets.of(wanted, metrics=METRICS))
     choice = attempt(lambda: choose(config.compute.backend, config.compute.precision))
@@ -152,6 +154,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         )
         if market is not None:
             attempt(lambda: _check_length(market, space, baselines))
+            attempt(lambda: space.strategy.check_market(market, _ends(space, baselines)))
     if problems:
         raise InputError(problems)
     assert market is not None
@@ -200,7 +203,7 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _check_length(market: Market, space: Space, baselines: pd.DataFrame | None) -> None:
+def _check_length(market: Market | OptionMarket, space: Space, baselines: pd.DataFrame | None) -> None:
     """A market must outlast the longest warm-up that the study asks for."""
     rows = [_largest(space), *([] if baselines is None else _rows(baselines))]
     need = max(space.strategy.warm_up(row) for row in rows)
@@ -213,6 +216,18 @@ def _check_length(market: Market, space: Space, baselines: pd.DataFrame | None) 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _ends(space: Space, baselines: pd.DataFrame | None) -> dict[str, list[float]]:
+    """Of every parameter that is a number: the smallest and the largest that a trial has, and the baselines' own."""
+    corners = space.from_unit(np.array([[0.0], [np.nextafter(1.0, 0.0)]]).repeat(len(space.searched), axis=1))
+    table = pd.concat([corners, *([] if baselines is None else [baselines])])
+    numbers = {p.name: table[p.name].dropna() for p in space.strategy.parameters if not p.choices}
+    lists = {n: d.values for n, d in space.dimensions.items() if isinstance(d, Choices)}  # noqa: PD011 - a tuple
+    return {
+        n: [float(v) for v in (*column, *lists.get(n, ())) if isinstance(v, (int, float))]
+        for n, column in numbers.items()
+    }
 
 
 def _largest(space: Space) -> dict[str, Any]:

@@ -10,24 +10,29 @@ import pyarrow as pa
 from kernels import Costs, Market, load_strategy
 from kernels.backends import choose
 from kernels.engine import Engine
+from kernels.metrics import OverPaths
+from kernels.option_market import OptionMarket
 
 
 @dataclass(frozen=True)
 class Task:
     """What every worker of a study is given once. `code` is the text of a user's own strategy file, or None."""
 
-    market: Market
+    market: Market | OptionMarket
     strategy: str
     code: str | None
     costs: Costs
     backend: str
     precision: str
     off: frozenset[str] = field(default_factory=frozenset)
+    over_paths: OverPaths = "median"
 
     def engine(self, threads: int | None = None) -> Engine:
         """The engine that runs this task in this process."""
         backend = choose(self.backend, self.precision, threads=threads).backend
-        return Engine(self.market, load_strategy(self.strategy, self.code), self.costs, backend, self.off)
+        return Engine(
+            self.market, load_strategy(self.strategy, self.code), self.costs, backend, self.off, self.over_paths
+        )
 
 
 class Worker:
