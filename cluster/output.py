@@ -56,8 +56,13 @@ def identify(plan: Plan, study: Study) -> Identity:
         code_digest=None if plan.code is None else hashlib.sha256(plan.code.encode()).hexdigest(),
         version=version("hedgegrid"),
     )
-    if study.done and path.exists():
-        kept = Identity(**json.loads(path.read_text()))
+    if study.done:
+        try:
+            kept = Identity(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{path}: what this study ran on cannot be read ({error}); remove {plan.folder} or use another name"
+            ) from error
         changed = [*_changes(kept, now), *_other_rules(load_study(resolved), plan.config)]
         if changed:
             raise InputError(f"{plan.folder}: {change}; set it back, or use another name" for change in changed)
