@@ -91,6 +91,24 @@ def plan(study: StudyFile, overrides: Overrides = None, runs: Runs = RUNS) -> No
         view.show_plan(console, plan)
 
 
+@app.command()
+def heatmap(
+    study: StudyFile,
+    metric: Annotated[str, typer.Argument(help="A metric, or score.", show_default=False)],
+    x: Annotated[str, typer.Argument(help="A searched parameter, across.", show_default=False)],
+    y: Annotated[str, typer.Argument(help="Another one, upwards.", show_default=False)],
+    overrides: Overrides = None,
+    runs: Runs = RUNS,
+) -> None:
+    """Draw any metric of a finished study over any two searched parameters."""
+    from cluster.config import load_study
+    from cluster.output import draw_heatmap
+    from cluster.plan import make_plan
+
+    for path in draw_heatmap(make_plan(load_study(study, overrides or []), runs), metric, x, y):
+        print(path)
+
+
 @data_app.command("check")
 def data_check(study: StudyFile, overrides: Overrides = None) -> None:
     """Show a study's market as the engine sees it, and everything suspicious in it."""

@@ -217,6 +217,8 @@ class ComputeConfig(Section):
     def _address_is_used(self) -> ComputeConfig:
         if self.address is not None and self.pool == "local":
             raise ValueError(f"address {self.address!r} names a Ray cluster, but pool is local; set pool: ray")
+        if (self.workers or 1) > 1 and self.pool == "local":
+            raise ValueError(f"{self.workers} workers need Ray, but pool is local, which is one process; set pool: ray")
         return self
 
 

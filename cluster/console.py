@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cluster.job import Outcome
+from cluster.output import caveats, moved
 from cluster.plan import Plan
 from cluster.pool import Pool
 from kernels import METRICS, Market, Strategy
@@ -52,8 +53,7 @@ class Live:
             f"{self._total:,} configurations ({_bar_steps(market, self._total):,} bar-steps)"
         )
         resumed = f"; {done:,} trials were done before" if done else ""
-        workers = "this process" if pool.workers == 1 else f"{pool.workers} Ray workers"
-        self._console.print(f"backend {backend}: {escape(plan.choice.reason)}; {workers}{resumed}")
+        self._console.print(f"backend {backend}: {escape(plan.choice.reason)}; {pool.where}{resumed}")
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -105,10 +105,11 @@ class Live:
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """The best trials beside the baselines, where everything lies, and how to browse it."""
     plan = outcome.plan
-    title = f"{plan.config.name}: best of {outcome.trials:,} trials beside the baselines"
+    beside = " beside the baselines" if len(outcome.baselines) else ""
+    title = f"{plan.config.name}: best of {outcome.trials:,} trials{beside}"
     rows = [(f"trial {int(r['trial'])}", r) for r in outcome.best.to_dict("records")]
     baselines = [
-        (str(label), row)
+        (escape(str(label)), row)
         for label, row in zip(outcome.baselines.index, outcome.baselines.to_dict("records"), strict=True)
     ]
     table = _ranking(plan, title, rows, baselines)
@@ -119,6 +120,10 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
         f"{t.metric} {'>=' if t.direction > 0 else '<='} {_text(t.metric, t.value)}" for t in plan.targets.targets
     )
     console.print(f"targets: {wanted} (a margin of 0 or more meets its target)")
+    if outcome.importance:
+        console.print(f"what moved the score: {moved(outcome.importance)}")
+    for caveat in caveats(plan, outcome.trials):
+        console.print(f"note: {escape(caveat)}")
     whole = sum(outcome.seconds.values())
     shares = sorted(outcome.seconds.items(), key=lambda spent: -spent[1])
     told = ", ".join(f"{what} {seconds:.1f} s ({seconds / whole:.0%})" for what, seconds in shares)
@@ -181,6 +186,8 @@ def outcome_json(*outcomes: Outcome) -> str:
             "seconds": outcome.seconds,
             "best": _plain(outcome.best.to_dict("records")),
             "baselines": {str(k): _plain(v) for k, v in outcome.baselines.to_dict("index").items()},
+            "importance": outcome.importance,
+            "caveats": caveats(plan, outcome.trials),
             "study_url": outcome.study_url,
         }
         for outcome in outcomes
@@ -234,10 +241,9 @@ def show_plan(console: Console, plan: Plan) -> None:
     table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")
     for what, size in plan.bytes().items():
         table.add_row(what, _bytes(size))
-    workers = config.compute.workers or 1
     table.add_row(
         "estimated time",
-        f"{_duration(seconds / workers)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
+        f"{_duration(seconds)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
     )
     table.add_row("results", str(plan.folder))
     table.add_row("MLflow", config.tracking.uri if config.tracking.enabled else "off")

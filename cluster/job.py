@@ -43,6 +43,7 @@ class Outcome:
     folder: Path
     best: pd.DataFrame
     baselines: pd.DataFrame
+    importance: dict[str, float]
     trials: int
     evaluated: int  # of these, in this run
     seconds: dict[str, float]
@@ -100,14 +101,16 @@ def run(plan: Plan, display: Display, *, resume: bool = False, top: int = 5) -> 
         with clock("files and figures"):
             best = study.best(top)
             files = output.write(plan, identity, study, best, baselines)
+            importance = study.importance()
         if recorder:
             with clock("records"):
-                output.publish(recorder, plan, identity, files, best, baselines, study.trials)
+                output.publish(recorder, plan, identity, files, best, baselines, importance, study.trials)
     return Outcome(
         plan,
         plan.folder,
         best,
         baselines,
+        importance,
         study.trials,
         study.trials - done_before,
         clock.seconds,

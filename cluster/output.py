@@ -7,7 +7,7 @@ import itertools
 import json
 import platform
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ from tracking import figures
 from tracking.panels import Figure, Quantity
 from tracking.recorder import Recorder
 
-MOST_HEATMAPS = 6  # pairs of searched parameters drawn for the score
+MOST_HEATMAPS = 6  # pairs of searched parameters drawn for the score; `hedgegrid heatmap` draws any other
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,13 @@ def identify(plan: Plan, study: Study) -> Identity:
         code_digest=None if plan.code is None else hashlib.sha256(plan.code.encode()).hexdigest(),
         version=version("hedgegrid"),
     )
-    if study.done and path.exists():
-        kept = Identity(**json.loads(path.read_text()))
+    if study.done:
+        try:
+            kept = Identity(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{path}: what this study ran on cannot be read ({error}); remove {plan.folder} or use another name"
+            ) from error
         changed = [*_changes(kept, now), *_other_rules(load_study(resolved), plan.config)]
         if changed:
             raise InputError(f"{plan.folder}: {change}; set it back, or use another name" for change in changed)
@@ -84,6 +89,8 @@ def _other_rules(kept: StudyConfig, now: StudyConfig) -> Iterator[str]:
     then["compute.precision"] = kept.compute.precision
     today = {f"costs.{key}": value for key, value in now.costs.model_dump().items()}
     today["compute.precision"] = now.compute.precision
+    for settings, config in ((then, kept), (today, now)):
+        settings["strategy.compare"] = config.strategy.compare
     yield from (
         f"{key} was {then[key]} when this study began, is {today[key]} now" for key in then if then[key] != today[key]
     )
@@ -124,6 +131,7 @@ def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
     content = {
         "strategy": plan.strategy.name,
         "parameters": {p.name: plain(row[p.name]) for p in plan.strategy.parameters},
+        "status": str(row["status"]),
         "score": float(row["score"]),
         "targets_met": f"{int(row['targets_met'])} of {len(plan.targets.metrics)}",
         "margins": {m: float(row[f"margin_{m}"]) for m in plan.targets.metrics},
@@ -165,6 +173,31 @@ def draw(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) 
     yield figures.equity(run.timestamps, pd.DataFrame(run.equity, columns=labels), labels[0])
 
 
+def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
+    """A heatmap of any metric (or the score) over any two searched parameters of a finished study, beside its figures.
+
+    InputError where the study has no results, or there is no such metric or searched parameter.
+    """
+    table = plan.folder / "configs.parquet"
+    problems = [
+        f"{name!r} is not searched in {plan.config.name}; searched are {', '.join(plan.space.searched)}"
+        for name in (x, y)
+        if name not in plan.space.searched
+    ]
+    if x == y:
+        problems.append(f"two different parameters are needed, got {x!r} twice")
+    if metric != "score" and metric not in METRICS:
+        problems.append(f"unknown metric {metric!r}; metrics are score, {', '.join(METRICS)}")
+    if not table.exists():
+        problems.append(f"{table} is not there; run the study first")
+    if problems:
+        raise InputError(problems)
+    measure = Quantity("score", good=+1) if metric == "score" else _metric(metric)
+    trials = pd.read_parquet(table, columns=[x, y, metric])
+    figure = figures.heatmap(trials, _parameter(plan, x), _parameter(plan, y), measure)
+    return figures.write(figure.title, [figure], plan.folder / "figures" / figure.name)
+
+
 def publish(
     recorder: Recorder,
     plan: Plan,
@@ -172,6 +205,7 @@ def publish(
     written: list[Path],
     best: pd.DataFrame,
     baselines: pd.DataFrame,
+    importance: Mapping[str, float],
     trials: int,
 ) -> None:
     """The study's note, best metrics and files on its own run."""
@@ -181,13 +215,16 @@ def publish(
         recorder.artifact(path, "figures")
     top = best.iloc[0]
     recorder.summary(
-        note(plan, best, baselines, trials),
+        note(plan, best, baselines, importance, trials),
         metrics={"score": float(top["score"])} | {m: float(top[m]) for m in METRICS},
-        tags={"best_trial": str(int(top["trial"])), "targets_met": f"{int(top['targets_met'])}"},
+        tags={
+            "best_trial": str(int(top["trial"])),
+            "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",
+        },
     )
 
 
-def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, trials: int) -> str:
+def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, importance: Mapping[str, float], trials: int) -> str:
     """The study in Markdown: the question, the best trials beside the baselines, what to keep in mind."""
     shown = ["score", "targets_met", *plan.targets.metrics]
     head = ["", *plan.space.searched, *shown]
@@ -202,6 +239,8 @@ def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, trials: int) -
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
         cells += [_metric(m).text(row[m]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    if importance:
+        lines += ["", f"What moved the score: {moved(importance)}."]
     lines += ["", *(f"- {text}" for text in caveats(plan, trials))]
     return "\n".join(lines)
 
@@ -215,9 +254,20 @@ def tried(plan: Plan, trials: int) -> str:
     return f"{told}."
 
 
+def moved(importance: Mapping[str, float]) -> str:
+    """Shares of importance, largest first.
+
+    >>> moved({"hedge_strength": 0.712, "lookback": 0.288})
+    'hedge_strength 71%, lookback 29%'
+    """
+    return ", ".join(f"{name} {share:.0%}" for name, share in importance.items())
+
+
 def caveats(plan: Plan, trials: int) -> list[str]:
     """What a reader must be told about these numbers."""
-    told = [f"The best of {trials:,} configurations is chosen in sample: expect less of it on new data."]
+    told = []
+    if trials > 1:
+        told.append(f"The best of {trials:,} configurations is chosen in sample: expect less of it on new data.")
     if plan.costs.fill == "close":
         told.append("Orders fill at the close that the signal has seen (fill: close), which no trader can do.")
     return [*told, *plan.strategy.notes]

@@ -98,14 +98,16 @@ class Plan:
 
     def estimate(self) -> tuple[float, float]:
         """Configurations per second measured on a few of them (after compiling), and seconds for all trials."""
-        engine = self.task.engine()
-        sample = self.space.random(min(SAMPLE, self.trials), seed=0) if self.space.searched else self.baselines
+        workers = self.config.compute.workers or 1
+        engine = self.task.engine(max(1, cores() // workers))
+        sample = self.space.random(min(SAMPLE, self.trials), seed=0) if self.space.searched else self.space.grid()
         engine.metrics(sample.iloc[:1])
         engine.metrics(sample)
         started = time.perf_counter()
         engine.metrics(sample)
         rate = len(sample) / (time.perf_counter() - started)
-        return rate, self.trials / rate
+        together = workers if self.config.compute.address else min(workers, cores())
+        return rate, self.trials / rate / together
 
 
 def make_plan(config: StudyConfig, runs: Path) -> Plan:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from cluster.config import ComputeConfig
 from cluster.worker import Task, Worker, from_arrow, to_arrow
+from kernels import METRICS
 
 CHUNK = 16_384  # configurations at most in one chunk: seconds of one core, milliseconds of a GPU
 SMALLEST_CHUNK = 256  # below, a chunk costs more to send than to compute
@@ -29,6 +31,11 @@ class Pool(Protocol):
     @property
     def workers(self) -> int:
         """How many processes compute."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """What they are, for a reader."""
         ...
 
     def backtest(self, configurations: pd.DataFrame, progress: Progress) -> pd.DataFrame:
@@ -51,10 +58,17 @@ def chunks(rows: int, workers: int) -> Iterator[slice]:
         yield slice(start, min(rows, start + each))
 
 
+def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The metrics of chunks as one table; of none, a table without rows."""
+    empty = pd.DataFrame({name: pd.Series(dtype=np.float64) for name in METRICS} | {"status": pd.Series(dtype="str")})
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
 class LocalPool:
     """This process, with all its cores."""
 
     workers = 1
+    where = "this process"
 
     def __init__(self, task: Task, threads: int | None = None) -> None:
         self._worker = Worker(task, threads)
@@ -70,7 +84,7 @@ class LocalPool:
             first += rows
             if time.perf_counter() - began < TELL_SECONDS:
                 rows = min(2 * rows, CHUNK)
-        return pd.concat(done, ignore_index=True)
+        return joined(done)
 
     def close(self) -> None:
         """Nothing to end."""

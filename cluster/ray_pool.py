@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from cluster.pool import PoolError, Progress, chunks, cores
+from cluster.pool import PoolError, Progress, chunks, cores, joined
 from cluster.worker import Task, Worker, from_arrow, to_arrow
 from kernels.errors import InputError
 
@@ -32,6 +32,7 @@ class RayPool:
     def __init__(self, task: Task, *, workers: int, gpus: int, threads: int, address: str | None) -> None:
         ray: Any = importlib.import_module("ray")  # only now: a study in this process never needs it
         self.workers = workers
+        self.where = f"{workers} Ray worker{'s' * (workers > 1)}{f' at {address}' if address else ''}"
         self._ray = ray
         self._started_here = not ray.is_initialized()
         if self._started_here:
@@ -84,7 +85,7 @@ class RayPool:
                 flying = {reference: pair for reference, pair in flying.items() if pair[1] != worker}
                 self._ready.remove(worker)
                 self._start(worker)
-        return pd.concat([results[chunk] for chunk in parts], ignore_index=True)
+        return joined([results[chunk] for chunk in parts])
 
     def close(self) -> None:
         """End the workers, and the cluster where it was started for them."""

@@ -150,8 +150,9 @@ def execute(order: Order, account: Account, bar: Any, costs: Any, n_assets: int)
     before, after = sign(account.units), sign(held)
     turned = before != after
     closed = turned & (before != 0.0)
-    opened_at = where(turned & (after != 0.0), equity, account.opened_at)
-    won = closed & (equity - (paid - notional) > account.opened_at)
+    left = equity - (paid - notional)  # a reversal's cost falls on the position it closes, an opening's on its own
+    opened_at = where(turned & (after != 0.0), where(closed, left, equity), account.opened_at)
+    won = closed & (left > account.opened_at)
     outcome = Outcome(
         bar_return=sum_assets((value - value_before) * per_equity) * share,
         turnover=sum_assets(abs(notional) * per_equity) * share,

@@ -150,6 +150,7 @@ def measure(
         fourth = s["r4"] / n - 4.0 * mean * s["r3"] / n + 6.0 * mean**2 * s["r2"] / n - 3.0 * mean**4
         losses = s["losses"]
         loss_spread = np.maximum(s["loss2"] - _ratio(s["loss1"] ** 2, losses), 0.0)
+        loss_spread = np.where(loss_spread <= 4 * np.finfo(float).eps * s["loss2"], 0.0, loss_spread)
         loss_deviation = np.where(losses > 1.0, np.sqrt(loss_spread / np.maximum(losses - 1.0, 1.0)), 0.0)
         cagr = s["growth"] ** (DAYS_PER_YEAR / days) - 1.0 if days > 0.0 else np.full_like(mean, np.nan)
         flat = deviation == 0.0

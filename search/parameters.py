@@ -62,7 +62,7 @@ def dimension_of(strategy: Strategy, name: str, wanted: Any) -> tuple[Dimension 
         if COST_WORDS & set(re.split(r"[^a-z]+", str(name).lower())):
             return None, [
                 f"{where}: costs are the environment and cannot be searched: the search would choose the "
-                "market it would like; set them under costs, and vary them with the cost stress"
+                "market it would like; set them under costs and compare a few studies"
             ]
         return None, [f"{where}: {_unknown(strategy, name)}"]
     if isinstance(wanted, Mapping):

@@ -37,6 +37,10 @@ def claim(folder: Path, record: Mapping[str, Any], *, done: int, resume: bool) -
         )
     if kept is not None and resume:
         problems = _differences(folder, kept, record)
+        if record["trials"] < done:
+            problems.append(
+                f"search.trials: {folder} holds {done} trials already, got trials={record['trials']}; ask for as many or more"
+            )
         if problems:
             raise InputError(problems)
     partial = path.with_suffix(".partial")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from search.parts import Parts, evaluated
 from search.space import Space
 from search.targets import Targets
 from search.trials import Trials, told
+
+FEWEST_FOR_IMPORTANCE = 30  # its best tenth must be a few trials
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,17 @@ class Study:
             best = pd.concat([best, table], ignore_index=True) if len(best) else table
             best = best.nlargest(n, "score", keep="first")
         return best.reset_index(drop=True)
+
+    def importance(self) -> dict[str, float]:
+        """The share of each searched parameter in what moves the score (PED-ANOVA), largest first; empty where too few
+        trials, or too equal ones, can tell.
+
+        Source: Watanabe, Bansal, Hutter (2023), "PED-ANOVA: efficiently quantifying hyperparameter importance".
+        """
+        if len(self.space.searched) < 2 or self.done < FEWEST_FOR_IMPORTANCE:
+            return {}
+        found = optuna.importance.get_param_importances(self.optuna_study)
+        return {name: share for name, share in found.items() if math.isfinite(share)}
 
     @property
     def optuna_study(self) -> optuna.Study:

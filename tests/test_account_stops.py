@@ -193,3 +193,19 @@ def test_a_stop_of_none_and_one_infinitely_far_away_change_nothing() -> None:
     for distance in (None, np.inf):
         assert np.array_equal(stop_loss(weight, 5.0 * weight, price, distance)[0], weight)
         assert np.array_equal(trailing_stop(weight, 5.0 * weight, price, price, price, distance)[0], weight)
+
+
+@given(cost=st.floats(0.0, 50.0), gain=st.floats(-0.01, 0.02))
+def test_a_leg_wins_when_it_gains_more_than_its_own_costs(cost: float, gain: float) -> None:
+    """Reversing at every bar: a reversal's cost is the closed position's, an opening's is its own."""
+    side, price, bars = 1.0, 100.0, []
+    for _ in range(6):
+        bars.append((0.5 * side, True, price, price))
+        price *= 1.0 + side * gain
+        side = -side
+    outcomes, accounts = trade(bars, Costs(cost, 0.0))
+    equity = [START_CASH, *(worth(a, bar[3]) for a, bar in zip(accounts, bars, strict=True))]
+    for t in range(2, len(bars)):  # the position opened at t - 1 and closed by the reversal at t
+        opened, closed = equity[t], equity[t + 1]
+        if abs(closed - opened) > 1e-9 * START_CASH:
+            assert float(outcomes[t].wins[0]) == float(closed > opened)

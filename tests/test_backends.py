@@ -17,6 +17,7 @@ from running import NUMPY, agree, configurations, launch, plan, rounded_differen
 from kernels import STRATEGIES, Costs, InputError, Strategy
 from kernels.account import FILLS, IMPACTS
 from kernels.backends import choose
+from kernels.blocks import SUMS, Blocks
 from kernels.launch import Backend
 
 CATALOGUE = [*STRATEGIES.values(), BUDGET, TANGLE]
@@ -116,3 +117,21 @@ def test_an_unknown_backend_or_precision_is_refused_with_the_known_ones() -> Non
         choose("auto", "float32")
     with pytest.raises(InputError, match="mixed is for the compiled backends"):
         choose("numpy", "mixed")
+
+
+def test_scenarios_run_side_by_side_as_each_would_alone(backend: Backend) -> None:
+    """A launch of three histories gives, scenario after scenario, what NumPy gives for each of them."""
+    rows = pd.DataFrame({"hedge_strength": np.linspace(0.0, 1.0, 70), "lookback": np.arange(70) % 9 + 20})
+    alone = [launch(history(seed=seed), STRATEGIES["tsmom_hedge"], rows) for seed in (0, 1, 2)]
+    together = replace(
+        alone[0],
+        shared={name: np.concatenate([one.shared[name] for one in alone]) for name in alone[0].shared},
+        banks={
+            name: (np.concatenate([one.banks[name][0] for one in alone]), index)
+            for name, (_, index) in alone[0].banks.items()
+        },
+    )
+    blocks = Blocks.monthly(history())
+    found = backend.run(together, blocks).reshape(len(SUMS), len(blocks), 3, len(rows))
+    for scenario, one in enumerate(alone):
+        assert np.array_equal(found[:, :, scenario], NUMPY.run(one, blocks), equal_nan=True)

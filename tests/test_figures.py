@@ -160,9 +160,9 @@ def test_the_page_holds_the_tables_numbers() -> None:
         np.testing.assert_array_equal(np.ravel(trace["z"]), series.to_numpy())
 
 
-def test_growth_starts_at_one_and_drawdown_is_the_fall_from_the_peak() -> None:
+def test_growth_is_shown_as_it_is_and_drawdown_is_the_fall_from_the_peak() -> None:
     days = np.datetime64("2024-01-01", "us") + np.arange(4).astype("timedelta64[D]")
-    figure = equity(days, pd.DataFrame({"full": [5.0, 5.0, 5.0, 5.0], "best": [10.0, 20.0, 15.0, 30.0]}), "best")
+    figure = equity(days, pd.DataFrame({"full": [1.0, 1.0, 1.0, 1.0], "best": [1.0, 2.0, 1.5, 3.0]}), "best")
     assert figure.title == "best grew 3x, worst drawdown -25.0%"
     traces, layout = drawn(figure)
     curves = {(trace["yaxis"], trace["name"].split(":")[0]): trace for trace in traces if "hovertemplate" in trace}

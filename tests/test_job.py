@@ -92,7 +92,7 @@ def test_every_trial_and_baseline_is_one_run_under_the_study(finished: job.Outco
     assert {"strategy", "sampler", "seed", "trials"} <= set(parent.data.params)
     (dataset,) = parent.inputs.dataset_inputs
     assert plan.market.digest in dataset.dataset.profile
-    assert parent.data.tags["targets_met"] == str(int(finished.best["targets_met"].iloc[0]))
+    assert parent.data.tags["targets_met"] == f"{finished.best['targets_met'].iloc[0]} of {len(TARGETS)}"
 
 
 def test_a_trials_run_says_what_was_tried_how_it_did_and_on_what(finished: job.Outcome) -> None:
@@ -323,3 +323,36 @@ def test_the_published_sweep_finds_the_published_best(undrawn: None, tmp_path: P
         0.488,
         0.200,
     ]
+
+
+def test_a_study_needs_no_baselines(folder: Path) -> None:
+    plan = small_plan(folder, "strategy.compare={}")
+    outcome = job.run(plan, Watch())
+    assert len(outcome.baselines) == 0
+    assert plan.estimate()[0] > 0
+    assert len(pd.read_parquet(plan.folder / "baselines.parquet")) == 0
+
+
+def test_a_study_resumed_with_another_baseline_or_fewer_trials_is_refused(folder: Path) -> None:
+    plan = small_plan(folder, "strategy.compare={only: {hedge_strength: 0.5}}")
+    job.run(plan, Watch())
+    other = small_plan(folder, "strategy.compare={only: {hedge_strength: 0.6}}")
+    with pytest.raises(InputError, match=r"strategy\.compare was .* when this study began"):
+        job.run(other, Watch(), resume=True)
+    fewer = small_plan(folder, "search={sampler: random, trials: 8, batch: 5}", "name=learning")
+    job.run(fewer, Watch())
+    with pytest.raises(InputError, match=r"holds 8 trials already, got trials=6"):
+        job.run(
+            small_plan(folder, "search={sampler: random, trials: 6, batch: 5}", "name=learning"), Watch(), resume=True
+        )
+
+
+def test_any_metric_is_drawn_over_any_two_searched_parameters(folder: Path) -> None:
+    plan = small_plan(folder)
+    job.run(plan, Watch())
+    x, y = plan.space.searched[:2]
+    page, picture = output.draw_heatmap(plan, "turnover", x, y)
+    assert page.stat().st_size > 1_000_000
+    assert picture.name.startswith("heatmap_turnover")
+    with pytest.raises(InputError, match="unknown metric 'shape'"):
+        output.draw_heatmap(plan, "shape", x, y)

@@ -304,7 +304,7 @@ def test_a_wrong_search_is_refused(search: dict[str, Any], sentence: str) -> Non
 def test_a_cost_is_never_searched(name: str) -> None:
     said = refusal(search={name: [1, 2]})
     assert said.startswith(f"strategy.search.{name}: costs are the environment and cannot be searched")
-    assert "cost stress" in said
+    assert "set them under costs" in said
 
 
 @pytest.mark.parametrize(

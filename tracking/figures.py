@@ -120,7 +120,7 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
     """Growth and drawdown over time of the best configuration and the baselines.
 
     `timestamps` (T,) dates; `curves` (T rows) one column of equity per configuration, `best` the one that is
-    highlighted. Every curve starts at its first value, which counts as 1.
+    highlighted. Equity is growth of 1.
     """
     if curves.empty:
         return Figure("equity", "Equity: no curve to show", ())
@@ -129,8 +129,7 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
     falls: list[Mark] = []
     heads = {}
     for number, name in enumerate(order):
-        values = curves[name].to_numpy(dtype=np.float64)
-        multiple = values / values[0]
+        multiple = curves[name].to_numpy(dtype=np.float64)
         fall = multiple / np.maximum.accumulate(multiple) - 1.0
         heads[name] = f"{multiple[-1]:.3g}x, worst drawdown {100 * fall.min():.1f}%"
         colour, width = (BEST, 2.2) if name == best else (OTHERS[(number - 1) % len(OTHERS)], 1.3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-"""How a run ended: done, raised or quarantined, interrupted."""
+"""How a run ended: done, raised, interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
