@@ -114,10 +114,17 @@ def data_check(study: StudyFile, overrides: Overrides = None) -> None:
     """Show a study's market as the engine sees it, and everything suspicious in it."""
     from cluster import console as view
     from cluster import sources
-    from cluster.config import load_study
+    from cluster.config import load_study, studies
+    from kernels import Market
     from kernels.market_check import describe
 
-    view.show_market(_console(), describe(sources.load(load_study(study, overrides or []).market)))
+    console = _console()
+    for each in studies(load_study(study, overrides or [])):
+        market = sources.load(each.market, each.smallest_rebalance_days)
+        if isinstance(market, Market):
+            view.show_market(console, describe(market))
+        else:
+            view.show_option_market(console, market)
 
 
 @kernel_app.command("show")

@@ -187,7 +187,7 @@ def outcome_json(*outcomes: Outcome) -> str:
             "best": _plain(outcome.best.to_dict("records")),
             "baselines": {str(k): _plain(v) for k, v in outcome.baselines.to_dict("index").items()},
             "importance": outcome.importance,
-            "caveats": caveats(plan, outcome.trials),
+            "caveats": caveats(outcome.plan, outcome.trials),
             "study_url": outcome.study_url,
         }
         for outcome in outcomes
@@ -276,6 +276,26 @@ def show_market(console: Console, found: Description) -> None:
     for suspicion in found.suspicions:
         odd.add_row(suspicion.kind, escape(suspicion.text))
     console.print(odd)
+
+
+def show_option_market(console: Console, market: OptionMarket) -> None:
+    """A market of options as the engine sees it: what is sold, on what paths, at which volatilities."""
+    contract, spot = market.contract, market.spot
+    table = Table(title="the market as the engine sees it", show_header=False, title_justify="left")
+    table.add_row("underlier", ", ".join(market.tickers))
+    table.add_row("bars", f"{_size(market)}, {when(market.timestamps[0])} to {when(market.timestamps[-1])}")
+    second = f"a second option of {contract.second_tenor:g} times that tenor, at the money"
+    table.add_row(
+        "contract",
+        f"{contract.side} a {contract.kind} of {contract.tenor_days:g} days at {contract.moneyness:g} x forward; {second}",
+    )
+    table.add_row("cycles", f"{int(market.opens.sum())}")
+    table.add_row("last prices", f"{spot[:, -1].min():,.2f} to {spot[:, -1].max():,.2f}, first {spot[0, 0, 0]:,.2f}")
+    implied = market.volatility[market.volatility > 0.0]
+    table.add_row("implied volatility", f"{implied.min():.1%} to {implied.max():.1%}")
+    table.add_row("rate, dividend yield", f"{market.rate:.2%}, {market.dividend_yield:.2%} per year")
+    table.add_row("digest", market.digest)
+    console.print(table)
 
 
 def show_strategies(console: Console, strategies: Iterable[Strategy]) -> None:

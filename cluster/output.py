@@ -102,7 +102,7 @@ def scored_baselines(plan: Plan, metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(
         [
             plan.baselines.reset_index(drop=True),
-            metrics.drop(columns="status"),
+            metrics.drop(columns="status").rename(columns=plan.space.measured),
             scores,
         ],
         axis="columns",
@@ -135,7 +135,7 @@ def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
         "score": float(row["score"]),
         "targets_met": f"{int(row['targets_met'])} of {len(plan.targets.metrics)}",
         "margins": {m: float(row[f"margin_{m}"]) for m in plan.targets.metrics},
-        "metrics": {m: float(row[m]) for m in METRICS},
+        "metrics": {m: float(row[plan.space.measured(m)]) for m in METRICS},
         "costs": plan.config.costs.model_dump(),
         "from": {
             "study": plan.config.name,
@@ -193,7 +193,8 @@ def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
     if problems:
         raise InputError(problems)
     measure = Quantity("score", good=+1) if metric == "score" else _metric(metric)
-    trials = pd.read_parquet(table, columns=[x, y, metric])
+    column = plan.space.measured(metric)
+    trials = pd.read_parquet(table, columns=[x, y, column]).rename(columns={column: metric})
     figure = figures.heatmap(trials, _parameter(plan, x), _parameter(plan, y), measure)
     return figures.write(figure.title, [figure], plan.folder / "figures" / figure.name)
 
@@ -216,7 +217,7 @@ def publish(
     top = best.iloc[0]
     recorder.summary(
         note(plan, best, baselines, importance, trials),
-        metrics={"score": float(top["score"])} | {m: float(top[m]) for m in METRICS},
+        metrics={"score": float(top["score"])} | {m: float(top[plan.space.measured(m)]) for m in METRICS},
         tags={
             "best_trial": str(int(top["trial"])),
             "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",

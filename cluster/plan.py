@@ -125,7 +125,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
 
     study = config.strategy
     code = attempt(lambda: read_code(Path(study.file or ""), "strategy.file")) if study.file else None
-    market = attempt(lambda: sources.load(config.market))
+    market = attempt(lambda: sources.load(config.market, config.smallest_rebalance_days))
     strategy = (
         None
         if study.file and code is None

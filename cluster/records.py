@@ -72,7 +72,8 @@ def baseline_records(plan: Plan, identity: Identity, baselines: pd.DataFrame) ->
 
 def _record(plan: Plan, identity: Identity, key: int | str, row: dict[Any, Any], started: float | None) -> TrialRecord:
     now = int(time.time() * 1000)
-    metrics = {name: float(row[name]) for name in (*METRICS, "score", "targets_met")}
+    metrics = {name: float(row[plan.space.measured(name)]) for name in METRICS}
+    metrics |= {name: float(row[name]) for name in ("score", "targets_met")}
     margins = {f"margin_{m}": float(row[f"margin_{m}"]) for m in plan.targets.metrics}
     return TrialRecord(
         key=key,

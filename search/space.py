@@ -104,6 +104,11 @@ class Space:
             },
         }
 
+    def measured(self, metric: str) -> str:
+        """The column of a metric in a table that has the parameters too: its name, or `measured_<name>` beside a
+        parameter of that name."""
+        return f"measured_{metric}" if any(p.name == metric for p in self.strategy.parameters) else metric
+
     def grid(self) -> pd.DataFrame:
         """Every point; InputError where a searched range has no steps."""
         return self.grid_rows(0, self.grid_size())

@@ -128,17 +128,17 @@ class Study:
     def tell(self, batch: Batch, metrics: pd.DataFrame) -> pd.DataFrame:
         """Score the metrics of a batch (one row per configuration, in its order) and commit them.
 
-        Returns the committed rows: trial, parameters, metrics, score, targets_met, status, margins.
+        Returns the committed rows: trial, parameters, metrics (`Space.measured`), score, targets_met, status, margins.
         """
         if len(metrics) != len(batch.configurations):
             raise ValueError(f"{len(batch.configurations)} rows of metrics are needed, got {len(metrics)}")
         metrics = metrics.reset_index(drop=True)
         scores = self.targets.score(metrics)
-        measured = metrics.drop(columns="status", errors="ignore")
-        clash = [name for name in measured if name in batch.configurations]
+        measured = metrics.drop(columns="status", errors="ignore").rename(columns=self.space.measured)
+        clash = [name for name in ("trial", *scores) if name in batch.configurations]
         if clash:
             raise InputError(
-                f"strategy {self.space.strategy.name}: parameter '{name}' has the name of a metric; rename it"
+                f"strategy {self.space.strategy.name}: parameter '{name}' has the name of a column of results; rename it"
                 for name in clash
             )
         rows = pd.concat([batch.configurations.reset_index(drop=True), measured, scores], axis="columns")

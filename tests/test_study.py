@@ -351,12 +351,19 @@ def test_a_grid_is_not_cut_off_by_trials(tmp_path: Path) -> None:
         Study.open(tmp_path / "c", "c", MIXED, TARGETS, sampler="grid", trials=None, batch=8, seed=1)
 
 
-def test_a_parameter_named_as_a_metric_is_refused(tmp_path: Path) -> None:
+def test_a_metric_named_as_a_parameter_is_kept_beside_it(tmp_path: Path) -> None:
     study = opened(tmp_path / "demo", "random")
     batch = study.ask()
     assert batch is not None
-    with pytest.raises(InputError, match="parameter 'x' has the name of a metric; rename it"):
-        study.tell(batch, planted(batch.configurations).assign(x=1.0))
+    rows = study.tell(batch, planted(batch.configurations).assign(x=1.0))
+    assert (rows[study.space.measured("x")] == 1.0).all()
+    assert rows["x"].tolist() == batch.configurations["x"].tolist()
+
+
+def test_a_batch_is_told_whole(tmp_path: Path) -> None:
+    study = opened(tmp_path / "demo", "random")
+    batch = study.ask()
+    assert batch is not None
     with pytest.raises(ValueError, match="8 rows of metrics are needed, got 7"):
         study.tell(batch, planted(batch.configurations).head(7))
 
