@@ -99,11 +99,15 @@ def aggregate(
     """
     values, ok = measure(statistics, bars_per_year)
     paths = values.reshape(len(METRICS), scenarios, -1)
-    if how == "mean":
-        over = paths.mean(axis=1)
-    else:
-        contiguous = np.ascontiguousarray(paths.transpose(0, 2, 1))  # a path after the other: quantiles sort them
-        over = np.quantile(contiguous, 0.5 if how == "median" else how, axis=2, overwrite_input=True)
+    with np.errstate(invalid="ignore"):
+        if how == "mean":
+            over = paths.mean(axis=1)
+        else:
+            share = 0.5 if how == "median" else how
+            contiguous = np.ascontiguousarray(paths.transpose(0, 2, 1))  # a path after the other: quantiles sort them
+            over = np.quantile(contiguous, share, axis=2, overwrite_input=True)
+            stuck = np.isnan(over)  # beside a ratio that is infinite there is nothing to interpolate
+            over[stuck] = np.quantile(contiguous[stuck], share, axis=1, method="lower")
     return _frame(over, np.asarray(ok.reshape(scenarios, -1).all(axis=0)))
 
 
@@ -167,7 +171,7 @@ def measure(
             "cagr_to_loss_deviation": _ratio(cagr, loss_deviation * annual),
             "consistency": months.mean(axis=0),
             "win_rate": _ratio(s["wins"], s["trades"]),
-            "profit_factor": _ratio(s["r1"] - s["loss1"], -s["loss1"]),
+            "profit_factor": _ratio(s["r1"] - s["loss1"], 0.0 - s["loss1"]),  # never minus zero
             "skew": np.where(flat, 0.0, third / np.where(flat, 1.0, variance) ** 1.5),
             "kurtosis": np.where(flat, 0.0, fourth / np.where(flat, 1.0, variance) ** 2),
             "turnover": s["turnover"] / years,

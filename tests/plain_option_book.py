@@ -17,7 +17,7 @@ class Ledger:
     """What the book did: (T - 1,) returns, and everything it traded."""
 
     returns: np.ndarray
-    values: np.ndarray  # (T,) V after each bar
+    worth: np.ndarray  # (T,) V after each bar
     cost: float = 0.0  # sum, fraction of capital
     turnover: float = 0.0
     orders: int = 0
@@ -126,7 +126,7 @@ def book(market: OptionMarket, p: dict[str, Any], costs: Costs, scenario: int = 
             waited -= p["rebalance_days"] * np.floor((waited + 1e-6) / p["rebalance_days"])
         cash -= cost
         value = cash + shares * S[t] + (0.0 if closes else second * price2 - owed)
-        ledger.values[t] = value
+        ledger.worth[t] = value
         ledger.cost += cost * (size_before or size) / (capital_before or capital)
         if t:
             ledger.returns[t - 1] = size_before * (value - last) / capital_before

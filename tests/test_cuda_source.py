@@ -92,6 +92,16 @@ def test_every_strategy_compiles_in_both_precisions(strategy: Strategy, mixed: b
 
 
 @needs_nvrtc
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("gathered", [False, True], ids=["shared planes", "gathered banks"])
+def test_a_book_of_options_on_one_underlier_lives_in_registers(architecture: int, gathered: bool) -> None:
+    """Every part of the rule in use."""
+    compiled = compile_for(architecture, source(plan(STRATEGIES["option_hedge"], 1, gathered=gathered)))
+    assert compiled.stack == 0
+    assert compiled.spilled == 0
+
+
+@needs_nvrtc
 def test_more_assets_than_registers_hold_compile_and_say_what_they_cost() -> None:
     many = compile_for(90, source(plan(TSMOM, 64)))
     # 6 numbers are carried per asset (3 of the account, 3 of the rule), at 8 bytes each

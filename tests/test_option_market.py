@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from plain_option_book import book, price
 from running import run
 
 from kernels import STRATEGIES, Costs, InputError, paths
-from kernels.blocks import SUMS
 from kernels.option_market import PER_PATH, Contract, OptionMarket, black_scholes_pricer, gbm, write_cycles
 from kernels.planes import OPTION_PLANES, option_planes
 
@@ -78,7 +78,7 @@ def test_on_trading_days_an_option_expires_on_the_last_bar_within_its_tenor(
     days = [d for d in range(90) if d % 7 < 5]
     market = on_days([float(d) for d in days], Contract(tenor_days=tenor))
     opened = np.flatnonzero(market.opens)
-    for here, then in zip(opened[:-1], opened[1:], strict=True):
+    for here, then in pairwise(opened):
         assert days[then] - days[here] <= tenor < days[then + 1] - days[here]
     assert opened[: len(rolls)].tolist() == rolls
     assert market.tau[0, 0, 0] * 365.0 == pytest.approx(left)
@@ -294,8 +294,9 @@ def test_the_book_is_the_spreadsheets(
     ours = paths(market, STRATEGY, rows, costs=costs)
     # 80 bars of about ten additions of numbers up to 1e3 (shares, cash and the strike of a deep second hedge)
     np.testing.assert_allclose(ours.returns[:, 0], plain[0].returns, rtol=0.0, atol=1e-10)
-    np.testing.assert_allclose(ours.values[:, 0, 0], plain[0].values[1:], rtol=0.0, atol=1e-10 * 100.0)
-    sums = run(market, STRATEGY, rows, costs=costs).statistics.values.sum(axis=1)
-    for name, attribute in (("cost", "cost"), ("turnover", "turnover"), ("orders", "orders")):
-        wanted = [getattr(one, attribute) for one in plain]
-        np.testing.assert_allclose(sums[SUMS.index(name)], wanted, rtol=1e-9, atol=1e-10, err_msg=name)
+    worth = ours.values[:, 0, 0]  # noqa: PD011 - an array
+    np.testing.assert_allclose(worth, plain[0].worth[1:], rtol=0.0, atol=1e-10 * 100.0)
+    sums = run(market, STRATEGY, rows, costs=costs).statistics.compose()
+    for name in ("cost", "turnover", "orders"):
+        wanted = [getattr(one, name) for one in plain]
+        np.testing.assert_allclose(sums[name], wanted, rtol=1e-9, atol=1e-10, err_msg=name)
