@@ -175,23 +175,25 @@ def test_with_impact_a_larger_book_has_a_worse_sharpe(law: Any) -> None:
     assert (np.diff(sharpe) < 0.0).all()
 
 
-def test_impact_follows_its_law() -> None:
-    """A trade of x dollars costs lambda x^2 or eta sigma_day x sqrt(x / ADV): seen in a book that trades once and closes."""
-    once = market(1, 31, contract=Contract(tenor_days=30.0, moneyness=2.0), dividend_yield=0.0)
-    first = abs(once.delta[0, 0, 0]) * S0
-    deep = market(1, 31, contract=Contract(tenor_days=30.0, moneyness=0.5))
-    for law, coefficient in (("linear", 2e-9), ("square_root", 0.7)):
-        for step_days in (1.0, 0.25):  # a day's volatility is a day's, however long a bar
-            fine = market(1, int(30 / step_days) + 1, step_days, contract=deep.contract)
-            costs = Costs(0.0, 0.0, impact=law, impact_coefficient=coefficient, capital=5e6, adv=1e8)  # type: ignore[arg-type]
-            x = 2.0 * 5e6 / S0 * fine.delta[0, 0, 0] * S0  # dollars bought at the start; exercise delivers the share
-            paid = {
-                "linear": coefficient * x**2,
-                "square_root": coefficient * SIGMA / np.sqrt(365) * x * np.sqrt(x / 1e8),
-            }
-            got = sums(fine, [{"exposure": 2.0, "band": 0.5}], costs)
-            assert got["cost"][0, 0] == pytest.approx(paid[law] / 5e6, rel=1e-6)
-    assert first < 1e-6
+@pytest.mark.parametrize("step_days", [1.0, 0.25])
+def test_impact_follows_its_law(step_days: float) -> None:
+    """A trade of x dollars costs lambda x^2 or eta sigma_day x sqrt(x / ADV): seen in a book that trades once.
+
+    Deep in the money the hedge is bought at the start and delivered at the end; a day's volatility is a day's in bars of any
+    length.
+    """
+    history = market(1, int(30 / step_days) + 1, step_days, contract=Contract(tenor_days=30.0, moneyness=0.5))
+    exposure, capital, adv = 2.0, 5e6, 1e8
+    x = exposure * capital * history.delta[0, 0, 0]
+    daily = SIGMA / np.sqrt(365)
+    laws: dict[Any, tuple[float, float]] = {
+        "linear": (2e-9, 2e-9 * x**2),
+        "square_root": (0.7, 0.7 * daily * x * np.sqrt(x / adv)),
+    }
+    for law, (coefficient, paid) in laws.items():
+        costs = Costs(0.0, 0.0, impact=law, impact_coefficient=coefficient, capital=capital, adv=adv)
+        got = sums(history, [{"exposure": exposure, "band": 0.5}], costs)
+        assert got["cost"][0, 0] == pytest.approx(paid / capital, rel=1e-9)
 
 
 def test_cost_never_improves_the_profit_of_a_path() -> None:
