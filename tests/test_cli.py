@@ -108,7 +108,10 @@ def test_overrides_and_another_folder(folder: Path, hedgegrid: Command) -> None:
     assert hedgegrid("run", "small.yaml", *words) == 0
     assert json.loads(hedgegrid.out)["trials"] == 7
     resolved = yaml.safe_load((folder / "elsewhere" / "small" / "study.yaml").read_text())
-    assert resolved["search"] == {"sampler": "random", "trials": 7, "batch": 5, "seed": 3}
+    assert resolved["search"] == {
+        **{"sampler": "random", "trials": 7, "batch": 5, "seed": 3},
+        **{"scope": "portfolio", "over_paths": "median"},
+    }
     assert not (folder / "runs").exists()
 
 
@@ -141,7 +144,7 @@ def test_a_plan_runs_nothing_and_writes_nothing(folder: Path, hedgegrid: Command
     assert hedgegrid("plan", "small.yaml") == 0
     assert sorted(folder.rglob("*")) == before
     for words in (
-        "2 assets, 300 bars, 2020-01-01 to 2020-10-26",
+        "2 assets x 300 bars, 2020-01-01 to 2020-10-26",
         f"{TRIALS} trials and 2 baselines by grid",
         "3 in batches of 5",
         "hedge_threshold, hedge_strength",

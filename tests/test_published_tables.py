@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from published import PRINTED, Table, agreement, markdown, rows, sweep
 from running import NUMPY, run
 
 import kernels.planes
-import kernels.program
 from kernels import STRATEGIES, Backtest, Costs, Market, paths
 from kernels.indicators import drawdown
 from kernels.launch import Backend
@@ -172,17 +172,17 @@ def test_filling_one_bar_early_shows_the_wrong_ports_signature(
 
 @pytest.mark.parametrize(("limited", "shown"), [(True, (2.33, 997)), (False, (2.36, 1044))])
 def test_longs_not_limited_by_cash_show_the_wrong_ports_signature(
-    limited: bool, shown: tuple[float, int], crypto8: Market, monkeypatch: pytest.MonkeyPatch
+    limited: bool, shown: tuple[float, int], crypto8: Market
 ) -> None:
     orders = []
-    right = kernels.program.execute
+    right = STRATEGY.account.execute
 
     def recorded(order, *rest):  # type: ignore[no-untyped-def]
         orders.append(order)
         return right(order, *rest)
 
-    monkeypatch.setattr(kernels.program, "execute", recorded)
-    ours = paths(crypto8, STRATEGY, [CENTRE]).values[:, :, 0]  # noqa: PD011 - an array
+    watched = replace(STRATEGY, account=STRATEGY.account._replace(execute=recorded))
+    ours = paths(crypto8, watched, [CENTRE]).values[:, :, 0]  # noqa: PD011 - an array
     weight = np.stack([order.weight[:, 0] for order in orders])
     trade = np.stack([order.trade[:, 0] for order in orders])
     assert crypto8.open is not None
