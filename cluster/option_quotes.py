@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -241,6 +242,7 @@ class _Book:
         """The history as one scenario of one underlier."""
         live = np.ones(len(self.dates))
         live[-1] = 0.0
+        per_path: dict[str, Any] = {key: plane[None, :, None] for key, plane in self.planes.items()}
         return OptionMarket(
             (self.ticker,),
             self.dates,
@@ -252,7 +254,7 @@ class _Book:
             self.opens,
             live,
             spot=self.spot[None, :, None],
-            **{key: plane[None, :, None] for key, plane in self.planes.items()},
+            **per_path,
         )
 
     def notes(self) -> tuple[str, ...]:

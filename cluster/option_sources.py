@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -83,7 +83,8 @@ def load_options(market: OptionMarketConfig, step_days: float | None = None) -> 
             problems.extend(problem for problem in error.problems if problem not in problems)
     if problems:
         raise InputError(problems)
-    return OptionMarkets(markets, notes, calibrations)
+    told = {ticker: replace(found, notes=notes[ticker]) for ticker, found in markets.items()}
+    return OptionMarkets(told, notes, calibrations)
 
 
 def _gbm(market: GbmMarket, ticker: str, contract: Contract, step_days: float) -> OptionMarket:

@@ -21,8 +21,9 @@ import yaml
 
 from cluster.config import StudyConfig, load_study, resolved_yaml, study_digest
 from cluster.plan import Plan
-from kernels import METRICS, paths
+from kernels import METRICS, backtest, paths
 from kernels.errors import InputError
+from kernels.option_market import OptionMarket
 from search.study import Study
 from tracking import figures
 from tracking.panels import Figure, Quantity
@@ -168,9 +169,19 @@ def draw(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) 
             yield figures.heatmap(trials, x, y, measure)
     names = [p.name for p in plan.strategy.parameters]
     drawn = pd.concat([best.iloc[:1][names], baselines[names]], ignore_index=True)
-    labels = [f"best (trial {best['trial'].iloc[0]})", *map(str, baselines.index)]
-    run = paths(plan.market, plan.strategy, drawn, costs=plan.costs)
+    scenario, which = _typical(plan, drawn.iloc[:1])
+    labels = [f"best (trial {best['trial'].iloc[0]}){which}", *map(str, baselines.index)]
+    run = paths(plan.market, plan.strategy, drawn, costs=plan.costs, scenario=scenario)
     yield figures.equity(run.timestamps, pd.DataFrame(run.equity, columns=labels), labels[0])
+
+
+def _typical(plan: Plan, configuration: pd.DataFrame) -> tuple[int, str]:
+    """The scenario on which a configuration grew by the median over paths, and how to say so."""
+    if plan.market.n_scenarios == 1:
+        return 0, ""
+    found = backtest(plan.market, plan.strategy, configuration, costs=plan.costs)
+    growth = found.statistics.compose()["growth"]
+    return int(np.argsort(growth)[len(growth) // 2]), f" on its median path of {len(growth):,}"
 
 
 def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
@@ -271,6 +282,12 @@ def caveats(plan: Plan, trials: int) -> list[str]:
         told.append(f"The best of {trials:,} configurations is chosen in sample: expect less of it on new data.")
     if plan.costs.fill == "close":
         told.append("Orders fill at the close that the signal has seen (fill: close), which no trader can do.")
+    if isinstance(plan.market, OptionMarket):
+        if plan.market.n_scenarios > 1:
+            how = plan.config.search.over_paths
+            over = how if isinstance(how, str) else f"{how:.0%} quantile"
+            told.append(f"Each metric is its {over} over {plan.market.n_scenarios:,} paths.")
+        told += plan.market.notes
     return [*told, *plan.strategy.notes]
 
 

@@ -188,12 +188,17 @@ def backtest(
 
 
 def paths(
-    market: Market | OptionMarket, strategy: Strategy, configurations: Configurations, *, costs: Costs | None = None
+    market: Market | OptionMarket,
+    strategy: Strategy,
+    configurations: Configurations,
+    *,
+    costs: Costs | None = None,
+    scenario: int = 0,
 ) -> Paths:
-    """Bar by bar returns, equity and drawdown of a few configurations (see `backtest`)."""
+    """Bar by bar returns, equity and drawdown of a few configurations on one scenario (see `backtest`)."""
     table = _frame(strategy, configurations)
     return Engine(market, strategy, costs or Costs(), choose("numpy").backend, switched_off(strategy, table)).paths(
-        table
+        table, scenario
     )
 
 

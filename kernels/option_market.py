@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,6 +88,7 @@ class OptionMarket:
     second_next_mark: FloatArray
     second_delta: FloatArray
     second_gamma: FloatArray
+    notes: tuple[str, ...] = ()  # what a report must say of how it was made
 
     @property
     def n_scenarios(self) -> int:
@@ -148,7 +149,7 @@ def write_cycles(
     starts = _cycle_starts(since, contract.tenor_days)
     sign = 1.0 if contract.side == "sell" else -1.0
     shape = (S, T, A)
-    planes = {name: np.zeros(shape) for name in PER_PATH[2:]}
+    planes: dict[str, Any] = {name: np.zeros(shape) for name in PER_PATH[2:]}
     opens, live = np.zeros(T), np.ones(T)
     live[-1] = 0.0
     # the running cycle: none before the first bar
