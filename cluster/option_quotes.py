@@ -15,7 +15,7 @@ from kernels.errors import InputError
 from kernels.implied_volatility import implied_volatility
 from kernels.market import FloatArray
 from kernels.market_calendar import DateArray
-from kernels.option_market import DAYS_PER_YEAR, Contract, OptionMarket
+from kernels.option_market import DAYS_PER_YEAR, PER_PATH, Contract, OptionMarket
 
 BARS_PER_YEAR = 252.0
 DEEPEST = (
@@ -66,7 +66,7 @@ class _Book:
         self.spot = later.groupby("date")["spot"].median().to_numpy()
         self.by_date = dict(tuple(later.groupby("date")))
         T = len(self.dates)
-        self.planes: dict[str, FloatArray] = {key: np.zeros(T) for key in PLANES}
+        self.planes: dict[str, FloatArray] = {key: np.zeros(T) for key in PER_PATH if key != "spot"}
         self.opens = np.zeros(T)
         self.marks = self.carried = self.below = self.flat = self.cycles = 0
 
@@ -274,21 +274,3 @@ class _Book:
 def _days(dates: DateArray, until: np.datetime64) -> FloatArray:
     """Days from each date until one."""
     return np.asarray((until - dates).astype("timedelta64[us]").astype(np.int64) / 86_400e6)
-
-
-PLANES = (
-    "capital",
-    "mark",
-    "next_mark",
-    "delivered",
-    "strike",
-    "tau",
-    "delta",
-    "gamma",
-    "vega",
-    "volatility",
-    "second_mark",
-    "second_next_mark",
-    "second_delta",
-    "second_gamma",
-)

@@ -243,6 +243,3 @@ def _largest(space: Space) -> dict[str, Any]:
         else:
             largest[name] = float(dimension.from_unit(np.array([np.nextafter(1.0, 0.0)]))[0])
     return largest
-
-
-__all__ = ["Plan", "cores", "make_plan"]

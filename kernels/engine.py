@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kernels.account import START_CASH, Costs
+from kernels.account import Costs
 from kernels.backends import choose
 from kernels.backends.numpy import walk
 from kernels.blocks import SUMS, Blocks, BlockStatistics
@@ -221,6 +221,3 @@ def _frame(strategy: Strategy, configurations: Configurations) -> pd.DataFrame:
         return pd.DataFrame(dict(configurations))
     except ValueError as error:
         raise InputError(f"configurations: columns of equal length are needed ({error})") from None
-
-
-__all__ = ["START_CASH", "Backtest", "Engine", "Paths", "backtest", "paths", "switched_off"]

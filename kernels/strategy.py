@@ -64,7 +64,8 @@ class Plane(NamedTuple):
     """A precomputed array that the bar step reads as `bar.<name>`.
 
     `compute(market)` gives (T, A) or (T,). With `keys`, the names of the parameters it depends on,
-    `compute(market, *values)` takes one (K,) array per key and gives a bank (K, T, A): one slice per distinct value.
+    `compute(market, *values)` takes one (K,) array per key and gives a bank (K, T, A): one slice per distinct value. On an
+    `OptionMarket` every shape has the scenarios in front: (S, T, A), (S, T), (K, S, T, A).
     """
 
     name: str
