@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kernels.account import Costs
 from kernels.backends import choose
 from kernels.backends.numpy import walk
-from kernels.blocks import SUMS, Blocks, BlockStatistics
+from kernels.blocks import Blocks, BlockStatistics, sums_of
 from kernels.errors import InputError
 from kernels.launch import Backend, Launch
 from kernels.market import FloatArray, Market
@@ -75,15 +75,15 @@ class Engine:
         self._store = PlaneStore(self.market, self.strategy, self.costs)
 
     def run(self, configurations: pd.DataFrame) -> Backtest:
-        """Backtest every row and keep its block statistics: len(SUMS) * B * C * 8 bytes."""
+        """Backtest every row and keep its block statistics: F * B * S * C * 8 bytes."""
         S, C = self.market.n_scenarios, len(configurations)
-        values = np.empty((len(SUMS), len(self.blocks), S, C))
+        values = np.empty((len(sums_of(self.strategy.account)), len(self.blocks), S, C))
         frames = []
         for rows, part in self.stream(configurations):
             values[..., rows] = part.values.reshape(*values.shape[:3], len(rows))  # noqa: PD011 - an array
             frames.append(self._metrics(part).set_axis(rows))
         frame = pd.concat(frames).sort_index().set_axis(configurations.index)
-        statistics = BlockStatistics(self.blocks, values.reshape(*values.shape[:2], S * C))
+        statistics = self._statistics(values.reshape(*values.shape[:2], S * C))
         return Backtest(frame, statistics, self.backend.name)
 
     def metrics(self, configurations: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +94,10 @@ class Engine:
     def stream(self, configurations: pd.DataFrame) -> Iterator[tuple[NDArray[np.int64], BlockStatistics]]:
         """Row numbers and block statistics, launch by launch."""
         for rows, launch in self._launches(encode(self.strategy, configurations)):
-            yield rows, BlockStatistics(self.blocks, self.backend.run(launch, self.blocks))
+            yield rows, self._statistics(self.backend.run(launch, self.blocks))
+
+    def _statistics(self, values: FloatArray) -> BlockStatistics:
+        return BlockStatistics(self.blocks, values, self.strategy.account)
 
     def _metrics(self, statistics: BlockStatistics) -> pd.DataFrame:
         scenarios, year = self.market.n_scenarios, self.market.bars_per_year
@@ -129,7 +132,8 @@ class Engine:
         order = np.lexsort([numbers[k] for k in reversed(keys)]) if keys else np.arange(C)
         slice_bytes = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
         most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
-        most = max(1, self.backend.output_bytes // (8 * len(SUMS) * len(self.blocks) * self.market.n_scenarios))
+        each = 8 * len(program.sums) * len(self.blocks) * self.market.n_scenarios
+        most = max(1, self.backend.output_bytes // each)
         table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
         first = 0
         while first < C:

@@ -91,5 +91,5 @@ class Backend(Protocol):
         ...
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, S * C): all configurations of the first scenario, then of the next."""
+        """Block statistics (F, B, S * C), F the program's `sums`: all configurations of one scenario after another."""
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,79 +10,9 @@ from numpy.typing import NDArray
 
 from kernels.blocks import BlockStatistics
 from kernels.market import FloatArray
+from kernels.metric import METRICS, Metric, expected_shortfall
 
 DAYS_PER_YEAR = 365.0
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A measured property: `good` is +1 where more is better, -1 where less is, 0 where neither."""
-
-    name: str
-    good: int
-    unit: str
-    doc: str
-
-
-_CATALOGUE = (
-    Metric("total_return", +1, "fraction", "E - 1, with E the compounded growth"),
-    Metric(
-        "cagr",
-        +1,
-        "fraction/year",
-        "(1 + total_return)^(365 / days) - 1, days from the first return's date to the last's",
-    ),
-    Metric(
-        "volatility",
-        -1,
-        "fraction/year",
-        "sample standard deviation of the bar returns * sqrt(bars per year)",
-    ),
-    Metric(
-        "sharpe",
-        +1,
-        "ratio",
-        "mean / sample standard deviation of the bar returns * sqrt(bars per year); 0 at zero variance",
-    ),
-    Metric("sortino", +1, "ratio", "mean / root mean square of min(r, 0), * sqrt(bars per year)"),
-    Metric("calmar", +1, "ratio", "cagr / max_drawdown"),
-    Metric(
-        "max_drawdown",
-        -1,
-        "fraction",
-        "deepest fall of the compounded growth from its running peak, positive",
-    ),
-    Metric("cagr_to_volatility", +1, "ratio", 'cagr / volatility (printed as "Sharpe" in some published tables)'),
-    Metric(
-        "cagr_to_loss_deviation",
-        +1,
-        "ratio",
-        "cagr / (sample standard deviation of the negative returns * sqrt(bars per year))",
-    ),
-    Metric(
-        "consistency",
-        +1,
-        "fraction",
-        "share of calendar months (of blocks, where blocks are not months) with a positive return",
-    ),
-    Metric(
-        "win_rate",
-        +1,
-        "fraction",
-        "closed positions that left the account richer / closed positions; 0 without any",
-    ),
-    Metric("profit_factor", +1, "ratio", "sum of positive bar returns / sum of negative ones"),
-    Metric("skew", +1, "ratio", "third standardised moment of the bar returns"),
-    Metric("kurtosis", -1, "ratio", "fourth standardised moment of the bar returns (3 for a normal distribution)"),
-    Metric("turnover", -1, "1/year", "traded notional / equity, per year"),
-    Metric("orders", 0, "count", "executed orders"),
-    Metric("trades", 0, "count", "positions closed or reversed"),
-    Metric("cost_paid", -1, "fraction/year", "fees and slippage / equity, per year"),
-    Metric("exposure", 0, "fraction", "mean gross position / equity"),
-    Metric("net_exposure", 0, "fraction", "mean net position / equity"),
-    Metric("hedged_share", 0, "fraction", "mean share of assets held short"),
-)
-METRICS: dict[str, Metric] = {m.name: m for m in _CATALOGUE}
 
 
 OverPaths = Literal["median", "mean"] | float  # or the quantile of that share
@@ -95,20 +24,40 @@ def aggregate(
     """Every metric of C configurations over their S paths (S * C columns, the first scenario's configurations first).
 
     A metric is computed on each path, then its median over paths is taken, or the mean, or a quantile (0.05: one path in
-    twenty is below it); never a metric of the mean path. A configuration with an invalid path is invalid.
+    twenty is below it); never a metric of the mean path. Metrics that are of all paths together (`Metric.across`) are
+    the same however the others are taken. A configuration with an invalid path is invalid.
     """
+    catalogue = catalogue_of(statistics)
     values, ok = measure(statistics, bars_per_year)
-    paths = values.reshape(len(METRICS), scenarios, -1)
+    paths = values.reshape(len(catalogue), scenarios, -1)
+    rows = dict(zip(catalogue, paths, strict=True))  # (S, C) each
+    over = np.empty((len(catalogue), paths.shape[2]))
     with np.errstate(invalid="ignore"):
-        if how == "mean":
-            over = paths.mean(axis=1)
-        else:
-            share = 0.5 if how == "median" else how
-            contiguous = np.ascontiguousarray(paths.transpose(0, 2, 1))  # a path after the other: quantiles sort them
-            over = np.quantile(contiguous, share, axis=2, overwrite_input=True)
-            stuck = np.isnan(over)  # beside a ratio that is infinite there is nothing to interpolate
-            over[stuck] = np.quantile(contiguous[stuck], share, axis=1, method="lower")
-    return _frame(over, np.asarray(ok.reshape(scenarios, -1).all(axis=0)))
+        for row, metric in enumerate(catalogue.values()):
+            of = metric.across.of if metric.across else (metric.name,)
+            by_path = [np.ascontiguousarray(rows[name].T) for name in of]  # (C, S): sums over a row know no other row
+            if metric.across:
+                over[row] = metric.across.how(*by_path)
+            elif how == "mean":
+                over[row] = by_path[0].mean(axis=1)
+            else:
+                over[row] = _quantile(by_path[0], 0.5 if how == "median" else how)
+    return _frame(over, np.asarray(ok.reshape(scenarios, -1).all(axis=0)), catalogue)
+
+
+def catalogue_of(statistics: BlockStatistics) -> dict[str, Metric]:
+    """The metrics that these statistics give: the common ones, then those of the strategy's own account."""
+    return METRICS | {metric.name: metric for metric in statistics.account.metrics}
+
+
+def _quantile(paths: FloatArray, share: float) -> FloatArray:
+    """The quantile of each row of (C, S), which is sorted in place: five times as fast as `np.quantile` finds it."""
+    paths.sort(axis=1)
+    place = share * (paths.shape[1] - 1)
+    low = int(place)
+    below, above = paths[:, low], paths[:, min(low + 1, paths.shape[1] - 1)]
+    between = below + (above - below) * (place - low)
+    return np.where(np.isfinite(between), between, below)  # beside an infinite ratio there is nothing to interpolate
 
 
 def metrics(statistics: BlockStatistics, bars_per_year: float, chosen: NDArray[np.int64] | None = None) -> pd.DataFrame:
@@ -116,12 +65,12 @@ def metrics(statistics: BlockStatistics, bars_per_year: float, chosen: NDArray[n
 
     `status` is "invalid" where the equity reached zero or a sum is not finite; the metrics are then NaN.
     """
-    return _frame(*measure(statistics, bars_per_year, chosen))
+    return _frame(*measure(statistics, bars_per_year, chosen), catalogue_of(statistics))
 
 
-def _frame(values: FloatArray, ok: NDArray[np.bool_]) -> pd.DataFrame:
+def _frame(values: FloatArray, ok: NDArray[np.bool_], catalogue: dict[str, Metric]) -> pd.DataFrame:
     values[:, ~ok] = np.nan
-    return pd.DataFrame(values.T, columns=list(METRICS)).assign(status=np.where(ok, "ok", "invalid"))
+    return pd.DataFrame(values.T, columns=list(catalogue)).assign(status=np.where(ok, "ok", "invalid"))
 
 
 def _ratio(top: FloatArray, bottom: FloatArray, empty: float = 0.0) -> FloatArray:
@@ -158,7 +107,7 @@ def measure(
         loss_deviation = np.where(losses > 1.0, np.sqrt(loss_spread / np.maximum(losses - 1.0, 1.0)), 0.0)
         cagr = s["growth"] ** (DAYS_PER_YEAR / days) - 1.0 if days > 0.0 else np.full_like(mean, np.nan)
         flat = deviation == 0.0
-        months = statistics.of("growth")[picked] > 1.0
+        months = statistics.of("growth")[picked]
         found = {
             "total_return": s["growth"] - 1.0,
             "cagr": cagr,
@@ -169,11 +118,12 @@ def measure(
             "max_drawdown": s["drawdown"],
             "cagr_to_volatility": _ratio(cagr, deviation * annual),
             "cagr_to_loss_deviation": _ratio(cagr, loss_deviation * annual),
-            "consistency": months.mean(axis=0),
+            "consistency": (months > 1.0).mean(axis=0),
             "win_rate": _ratio(s["wins"], s["trades"]),
             "profit_factor": _ratio(s["r1"] - s["loss1"], 0.0 - s["loss1"]),  # never minus zero
             "skew": np.where(flat, 0.0, third / np.where(flat, 1.0, variance) ** 1.5),
             "kurtosis": np.where(flat, 0.0, fourth / np.where(flat, 1.0, variance) ** 2),
+            "expected_shortfall_95": expected_shortfall(months.T - 1.0),
             "turnover": s["turnover"] / years,
             "orders": s["orders"],
             "trades": s["trades"],
@@ -182,7 +132,9 @@ def measure(
             "net_exposure": s["net"] / n,
             "hedged_share": s["hedged"] / n,
         }
-    values = np.empty((len(METRICS), len(ok)))
-    for row, name in enumerate(METRICS):
+        found |= statistics.account.measure(s, n, years)
+    catalogue = catalogue_of(statistics)
+    values = np.empty((len(catalogue), len(ok)))
+    for row, name in enumerate(catalogue):
         values[row] = found[name]
     return values, ok

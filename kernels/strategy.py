@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from kernels.account import CASH_PER_ASSET, Accounting
 from kernels.errors import InputError
 from kernels.market import FloatArray, Market
+from kernels.metric import METRICS, Metric
 from kernels.option_market import OptionMarket
 
 ParameterValue = float | int | str | None
@@ -119,6 +120,11 @@ class Strategy:
     notes: tuple[str, ...] = ()
     market: type[Market] | type[OptionMarket] = Market
     unfit: Callable[[Any, Asked], list[str]] = on_any_market
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """What a backtest of it measures: the metrics of every strategy, then those of its account."""
+        return METRICS | {metric.name: metric for metric in self.account.metrics}
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name; KeyError otherwise."""
