@@ -148,16 +148,13 @@ class BlockStatistics:
         D = max(Da, Db, 1 - Ea mb / Pa).
         """
         picked = np.arange(len(self.blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
-        start = leaves(BlockSums(parts=self.account.parts()))
-        n = self.values.shape[2]
-        total = {name: np.full(n, leaf.start) for name, leaf in start.items()}
+        names = sums_of(self.account)
+        total = dict(zip(names, self.values[:, picked[0]], strict=True))
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            for b in picked:
-                block = dict(zip(total, self.values[:, b], strict=True))
+            for b in picked[1:]:
+                block = dict(zip(names, self.values[:, b], strict=True))
                 scale, peak = total["growth"], total["peak"]
-                joined = np.where(
-                    np.isfinite(peak), 1.0 - scale * block["trough"] / peak, -np.inf
-                )  # first block: no peak yet
+                joined = 1.0 - scale * block["trough"] / peak
                 total["drawdown"] = np.fmax(np.fmax(total["drawdown"], block["drawdown"]), joined)
                 total["peak"] = np.maximum(peak, scale * block["peak"])
                 total["trough"] = np.minimum(total["trough"], scale * block["trough"])

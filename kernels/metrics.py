@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ from kernels.market import FloatArray
 from kernels.metric import METRICS, Metric, expected_shortfall
 
 DAYS_PER_YEAR = 365.0
+ROUNDING = 4 * np.finfo(float).eps  # of the difference of two equal sums
+CACHE_COLUMNS = 8192  # measured together: a few arrays of them stay in a core's cache, which takes half the time
 
 
 OverPaths = Literal["median", "mean"] | float  # or the quantile of that share
@@ -76,15 +79,38 @@ def _frame(values: FloatArray, ok: NDArray[np.bool_], catalogue: dict[str, Metri
 def _ratio(top: FloatArray, bottom: FloatArray, empty: float = 0.0) -> FloatArray:
     """top / bottom; 0 / 0 is `empty`, and a sign over zero is an infinity of that sign."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((top == 0.0) & (bottom == 0.0), empty, top / bottom)
+        return _except((top == 0.0) & (bottom == 0.0), empty, top / bottom)
+
+
+def _except(where: NDArray[np.bool_], number: float, values: FloatArray) -> FloatArray:
+    """`values` with `number` in some places, in place: where there are few, ten times as fast as `np.where`."""
+    if where.any():
+        values[where] = number
+    return values
 
 
 def measure(
     statistics: BlockStatistics, bars_per_year: float, chosen: NDArray[np.int64] | None = None
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Every metric of the chosen blocks as rows of (M, C), in the catalogue's order, and which configurations are valid."""
+    picked = np.arange(len(statistics.blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
+    catalogue = catalogue_of(statistics)
+    sums = statistics.values  # noqa: PD011 - an array
+    C = sums.shape[2]
+    values, ok = np.empty((len(catalogue), C)), np.empty(C, dtype=bool)
+    for first in range(0, C, CACHE_COLUMNS):
+        part = slice(first, first + CACHE_COLUMNS)
+        found, ok[part] = _measure(replace(statistics, values=sums[:, :, part]), bars_per_year, picked)
+        for row, name in enumerate(catalogue):
+            values[row, part] = found[name]
+    return values, ok
+
+
+def _measure(
+    statistics: BlockStatistics, bars_per_year: float, picked: NDArray[np.int64]
+) -> tuple[dict[str, FloatArray], NDArray[np.bool_]]:
+    """The metrics by name, (C,) each, and which configurations are valid."""
     blocks = statistics.blocks
-    picked = np.arange(len(blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
     s = statistics.compose(picked)
     n = float(blocks.bars[picked].sum())
     years, days = n / bars_per_year, blocks.days(picked)
@@ -95,16 +121,17 @@ def measure(
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = s["r1"] / n
-        spread = np.maximum(s["r2"] - n * mean**2, 0.0)
-        spread = np.where(spread <= 4 * np.finfo(float).eps * s["r2"], 0.0, spread)  # rounding of two equal terms
+        square = mean * mean
+        spread = np.maximum(s["r2"] - n * square, 0.0)
+        _except(spread <= ROUNDING * s["r2"], 0.0, spread)
         deviation = np.sqrt(spread / max(n - 1.0, 1.0))
         variance = spread / n  # the moments' own
-        third = s["r3"] / n - 3.0 * mean * s["r2"] / n + 2.0 * mean**3
-        fourth = s["r4"] / n - 4.0 * mean * s["r3"] / n + 6.0 * mean**2 * s["r2"] / n - 3.0 * mean**4
+        third = s["r3"] / n - 3.0 * mean * s["r2"] / n + 2.0 * mean * square
+        fourth = s["r4"] / n - 4.0 * mean * s["r3"] / n + 6.0 * square * s["r2"] / n - 3.0 * square * square
         losses = s["losses"]
-        loss_spread = np.maximum(s["loss2"] - _ratio(s["loss1"] ** 2, losses), 0.0)
-        loss_spread = np.where(loss_spread <= 4 * np.finfo(float).eps * s["loss2"], 0.0, loss_spread)
-        loss_deviation = np.where(losses > 1.0, np.sqrt(loss_spread / np.maximum(losses - 1.0, 1.0)), 0.0)
+        loss_spread = np.maximum(s["loss2"] - _ratio(s["loss1"] * s["loss1"], losses), 0.0)
+        _except(loss_spread <= ROUNDING * s["loss2"], 0.0, loss_spread)
+        loss_deviation = _except(losses <= 1.0, 0.0, np.sqrt(loss_spread / np.maximum(losses - 1.0, 1.0)))
         cagr = s["growth"] ** (DAYS_PER_YEAR / days) - 1.0 if days > 0.0 else np.full_like(mean, np.nan)
         flat = deviation == 0.0
         months = statistics.of("growth")[picked]
@@ -112,7 +139,7 @@ def measure(
             "total_return": s["growth"] - 1.0,
             "cagr": cagr,
             "volatility": deviation * annual,
-            "sharpe": np.where(flat, 0.0, mean / np.where(flat, 1.0, deviation) * annual),
+            "sharpe": _except(flat, 0.0, mean / deviation * annual),
             "sortino": _ratio(mean * annual, np.sqrt(s["loss2"] / n)),
             "calmar": _ratio(cagr, s["drawdown"]),
             "max_drawdown": s["drawdown"],
@@ -121,8 +148,8 @@ def measure(
             "consistency": (months > 1.0).mean(axis=0),
             "win_rate": _ratio(s["wins"], s["trades"]),
             "profit_factor": _ratio(s["r1"] - s["loss1"], 0.0 - s["loss1"]),  # never minus zero
-            "skew": np.where(flat, 0.0, third / np.where(flat, 1.0, variance) ** 1.5),
-            "kurtosis": np.where(flat, 0.0, fourth / np.where(flat, 1.0, variance) ** 2),
+            "skew": _except(flat, 0.0, third / (variance * np.sqrt(variance))),
+            "kurtosis": _except(flat, 0.0, fourth / (variance * variance)),
             "expected_shortfall_95": expected_shortfall(months.T - 1.0),
             "turnover": s["turnover"] / years,
             "orders": s["orders"],
@@ -132,9 +159,4 @@ def measure(
             "net_exposure": s["net"] / n,
             "hedged_share": s["hedged"] / n,
         }
-        found |= statistics.account.measure(s, n, years)
-    catalogue = catalogue_of(statistics)
-    values = np.empty((len(catalogue), len(ok)))
-    for row, name in enumerate(catalogue):
-        values[row] = found[name]
-    return values, ok
+    return found | statistics.account.measure(s, n, years), ok
