@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from kernels.errors import InputError
@@ -63,6 +63,16 @@ class Costs:
             problems.append(f"costs.fill: choose one of {', '.join(FILLS)}, got {self.fill!r}")
         if problems:
             raise InputError(problems)
+
+    def times(self, multiple: float) -> Costs:
+        """The same environment with every fee, spread and impact so many times as high; InputError beyond all bounds."""
+        return replace(
+            self,
+            fee_bps=self.fee_bps * multiple,
+            slippage_bps=self.slippage_bps * multiple,
+            option_spread=self.option_spread * multiple,
+            impact_coefficient=self.impact_coefficient * multiple,
+        )
 
     @property
     def fractions(self) -> dict[str, float]:

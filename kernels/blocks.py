@@ -106,6 +106,11 @@ class Blocks:
         return cls(np.concatenate([[FIRST_RETURN], starts, [market.n_bars]]).astype(np.int64), market.timestamps)
 
     @classmethod
+    def bars_of(cls, market: Market | OptionMarket) -> Blocks:
+        """A block per bar: what a kernel then keeps of a block is that bar's own outcome."""
+        return cls(np.arange(FIRST_RETURN, market.n_bars + 1), market.timestamps)
+
+    @classmethod
     def even(cls, market: Market, count: int) -> Blocks:
         """`count` blocks whose lengths differ by at most one bar."""
         edges = np.linspace(FIRST_RETURN, market.n_bars, count + 1).round().astype(np.int64)

@@ -93,8 +93,16 @@ class Engine:
 
     def stream(self, configurations: pd.DataFrame) -> Iterator[tuple[NDArray[np.int64], BlockStatistics]]:
         """Row numbers and block statistics, launch by launch."""
-        for rows, launch in self._launches(encode(self.strategy, configurations)):
+        for rows, launch in self._launches(encode(self.strategy, configurations), self.blocks):
             yield rows, self._statistics(self.backend.run(launch, self.blocks))
+
+    def bars(self, configuration: pd.DataFrame) -> BlockStatistics:
+        """Every bar of one row on every scenario as a block of its own: F * T * S * 8 bytes."""
+        if len(configuration) != 1:
+            raise ValueError(f"bars: one configuration is needed, got {len(configuration)}")
+        blocks = Blocks.bars_of(self.market)
+        ((_, launch),) = self._launches(encode(self.strategy, configuration), blocks)
+        return BlockStatistics(blocks, self.backend.run(launch, blocks), self.strategy.account)
 
     def _statistics(self, values: FloatArray) -> BlockStatistics:
         return BlockStatistics(self.blocks, values, self.strategy.account)
@@ -109,7 +117,7 @@ class Engine:
         T, A, C = self.market.n_bars, self.market.n_assets, len(configurations)
         values, growth = np.empty((T, A, C)), np.empty((T, C))
         whole = Blocks(np.array([1, T]), self.market.timestamps)
-        for rows, launch in self._launches(parameters):
+        for rows, launch in self._launches(parameters, whole):
             for t, carried in walk(launch, whole, scenario):
                 planes = {n: a[scenario, t][:, None] for n, a in launch.shared.items() if a.ndim == 3}
                 values[t][:, rows] = self.strategy.account.value(carried.account, planes)
@@ -119,7 +127,9 @@ class Engine:
         peak = np.maximum.accumulate(equity, axis=0)
         return Paths(self.market.timestamps[1:], equity / previous - 1.0, equity, equity / peak - 1.0, values[1:])
 
-    def _launches(self, parameters: dict[str, FloatArray]) -> Iterator[tuple[NDArray[np.int64], Launch]]:
+    def _launches(
+        self, parameters: dict[str, FloatArray], blocks: Blocks
+    ) -> Iterator[tuple[NDArray[np.int64], Launch]]:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
         self.strategy.check_market(self.market, parameters)
         program = Program(self.strategy, self.market.n_assets, self.off)
@@ -132,7 +142,7 @@ class Engine:
         order = np.lexsort([numbers[k] for k in reversed(keys)]) if keys else np.arange(C)
         slice_bytes = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
         most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
-        each = 8 * len(program.sums) * len(self.blocks) * self.market.n_scenarios
+        each = 8 * len(program.sums) * len(blocks) * self.market.n_scenarios
         most = max(1, self.backend.output_bytes // each)
         table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
         first = 0
