@@ -18,7 +18,7 @@ from kernels.errors import InputError
 from kernels.launch import Backend, Launch
 from kernels.market import FloatArray, Market
 from kernels.market_calendar import DateArray
-from kernels.metrics import OverPaths, aggregate, metrics
+from kernels.metrics import OverPaths, aggregate
 from kernels.option_market import OptionMarket
 from kernels.planes import PlaneStore, encode
 from kernels.program import Program
@@ -108,8 +108,7 @@ class Engine:
         return BlockStatistics(self.blocks, values, self.strategy.account)
 
     def _metrics(self, statistics: BlockStatistics) -> pd.DataFrame:
-        scenarios, year = self.market.n_scenarios, self.market.bars_per_year
-        return metrics(statistics, year) if scenarios == 1 else aggregate(statistics, year, scenarios, self.over_paths)
+        return aggregate(statistics, self.market.bars_per_year, self.market.n_scenarios, self.over_paths)
 
     def paths(self, configurations: pd.DataFrame, scenario: int = 0) -> Paths:
         """Run a few rows bar by bar on one scenario with the NumPy backend, for figures."""

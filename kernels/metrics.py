@@ -28,8 +28,11 @@ def aggregate(
 
     A metric is computed on each path, then its median over paths is taken, or the mean, or a quantile (0.05: one path in
     twenty is below it); never a metric of the mean path. Metrics that are of all paths together (`Metric.across`) are
-    the same however the others are taken. A configuration with an invalid path is invalid.
+    the same however the others are taken. A configuration with an invalid path is invalid. Of one scenario these are its
+    `metrics`.
     """
+    if scenarios == 1:
+        return metrics(statistics, bars_per_year)
     catalogue = catalogue_of(statistics)
     values, ok = measure(statistics, bars_per_year)
     paths = values.reshape(len(catalogue), scenarios, -1)
