@@ -143,6 +143,7 @@ class Engine:
         most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
         each = 8 * len(program.sums) * len(blocks) * self.market.n_scenarios
         most = max(1, self.backend.output_bytes // each)
+        most = most // self.backend.lanes * self.backend.lanes or most
         table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
         first = 0
         while first < C:

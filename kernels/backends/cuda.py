@@ -222,6 +222,7 @@ class CudaBackend:
 
     precision: str = "float64"
     name: str = field(default="cuda", init=False)
+    lanes: int = field(default=THREADS, init=False)
 
     @property
     def output_bytes(self) -> int:

@@ -267,6 +267,7 @@ class NumbaBackend:
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     name: str = field(default="numba", init=False)
     output_bytes: int = field(default=64 * 2**20, init=False)
+    lanes: int = field(default=LANES, init=False)
     _pool: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:

@@ -22,6 +22,7 @@ class NumpyBackend:
 
     name = "numpy"
     output_bytes = 64 * 2**20
+    lanes = 1
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
         """Block statistics (F, B, S * C)."""
