@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill, wrap
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,20 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure as Sheet
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
+from tracking.axes import log_ticks
 from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale, text_on
-from tracking.panels import Axis, Band, Chart, Figure, Heatmap, Line, Points
+from tracking.panels import Axis, Chart, Figure, Heatmap
+from tracking.png_marks import draw_marks
 
 DOTS_PER_INCH = 150
 WIDTH = 12.8  # inches: 1920 dots, sharp on a page 1280 wide
 ROW_HEIGHT = {1: 6.2, 2: 3.9}  # inches per row of panels
 LOW_ROW = 3.3
+TITLE_LINE = 0.25  # inches
+LETTERS_TITLE, LETTERS_NOTE, LETTERS_LEGEND = 105, 185, 140  # that fit in a line
 LETTERS_ACROSS = 150  # tick labels longer than this over the whole width are turned
 
 
@@ -34,11 +40,13 @@ def png(figure: Figure, path: Path) -> None:
         facecolor=PAPER,
     )
     canvas = FigureCanvasAgg(sheet)
-    sheet.suptitle(figure.title, x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
+    sheet.suptitle(fill(figure.title, LETTERS_TITLE), x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
     if figure.note:
-        sheet.supxlabel(figure.note, x=0.012, ha="left", fontsize=9.5, color=FAINT)
+        sheet.supxlabel(fill(figure.note, LETTERS_NOTE), x=0.012, ha="left", fontsize=9.5, color=FAINT)
     if figure.panels:
         _draw_panels(sheet, figure)
+    for text in sheet.findobj(Text):
+        text.set_parse_math(False)  # a dollar sign is one, and begins no formula
     # savefig would draw everything twice
     canvas.print_png(path, metadata={"Software": "hedgegrid"})  # type: ignore[no-untyped-call]
 
@@ -66,6 +74,7 @@ def _draw_panels(sheet: Sheet, figure: Figure) -> None:
             _draw_chart(axes, panel)
     for axes in list(grid.flat)[len(figure.panels) :]:
         axes.set_visible(False)
+    _draw_legend(sheet, figure)
     if isinstance(figure.panels[-1], Heatmap):
         _draw_scale(sheet, figure.panels[-1], list(grid.flat))
     for axes in sheet.axes:
@@ -77,6 +86,29 @@ def _draw_panels(sheet: Sheet, figure: Figure) -> None:
     if figure.share == "y":
         for axes in grid[:, 1:].flat:
             axes.set_ylabel("")
+
+
+def _draw_legend(sheet: Sheet, figure: Figure) -> None:
+    """One legend for all panels, between the title and them, where it hides nothing."""
+    found: dict[str, Any] = {}
+    for axes in sheet.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    if found:
+        widest = max(len(name) for name in found) + 6
+        columns = min(len(found), max(LETTERS_LEGEND // widest, 1))
+        look: dict[str, Any] = {
+            "frameon": False,
+            "fontsize": 9.5,
+            "labelcolor": INK,
+            "borderaxespad": 0.2,
+            "borderpad": 0.7,
+        }
+        title = 0.04 + TITLE_LINE * len(wrap(figure.title, LETTERS_TITLE))  # inches
+        below = (0.0, 0.0, 1.0, 1.0 - title / sheet.get_figheight())
+        sheet.legend(
+            found.values(), found.keys(), loc="outside upper left", bbox_to_anchor=below, ncols=columns, **look
+        )
 
 
 def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
@@ -126,26 +158,7 @@ def _draw_chart(axes: Axes, panel: Chart) -> None:
     axes.grid(color=GRID, linewidth=0.9)
     _style(axes.xaxis, panel.x)
     _style(axes.yaxis, panel.y)
-    for mark in panel.marks:
-        label = mark.name if isinstance(mark, Points) or mark.listed else None
-        if isinstance(mark, Band):
-            axes.fill_between(mark.x, mark.low, mark.high, color=mark.colour, alpha=0.16, linewidth=0, label=label)
-        elif isinstance(mark, Line):
-            axes.plot(
-                mark.x,
-                mark.y,
-                color=mark.colour,
-                linewidth=mark.width,
-                label=label,
-                drawstyle="steps-post" if mark.stepped else "default",
-                marker="o" if mark.dots else "",
-                markersize=4,
-                zorder=2 + mark.width,
-            )
-        else:
-            axes.scatter(mark.x, mark.y, color=mark.colour, s=22, linewidths=0, label=label, zorder=3)
-    if any(isinstance(mark, Points) or mark.listed for mark in panel.marks):
-        axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc="best")
+    draw_marks(axes, panel)
 
 
 def _style(axis: Any, meaning: Axis) -> None:
@@ -153,16 +166,18 @@ def _style(axis: Any, meaning: Axis) -> None:
     if meaning.style == "category":
         _label_categories(axis, meaning)
         axis.axes.margins(x=0.1)
-    elif meaning.style == "percent":
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
-    elif meaning.style == "growth":
-        axis.axes.set_yscale("log")
-        axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    elif meaning.style != "date":
+        axis.set_major_formatter(FuncFormatter(lambda value, _: meaning.text(value)))
+        axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+    across = axis.axis_name == "x"
+    if meaning.log and meaning.limits is not None:
+        (axis.axes.set_xscale if across else axis.axes.set_yscale)("log")
+        axis.set_major_locator(FixedLocator(log_ticks(*meaning.limits)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: meaning.text(value)))
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
-    elif meaning.style == "number":
-        axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+    if meaning.limits is not None:
+        (axis.axes.set_xlim if across else axis.axes.set_ylim)(*meaning.limits)
 
 
 def _label_categories(axis: Any, meaning: Axis) -> None:
