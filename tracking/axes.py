@@ -11,7 +11,13 @@ import pandas as pd
 from tracking.cells import Cells
 from tracking.panels import Axis, FloatArray, Quantity
 
-DIGITS = ((1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0,))
+DIGITS = (  # of the numbers on a logarithmic axis, from many to few
+    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
+    (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 3.0),
+    (1.0,),
+)
 
 
 def finite(
@@ -23,7 +29,7 @@ def finite(
     left_out = int((~known).sum())
     note = f"{int(known.sum()):,} {what}."
     if left_out:
-        note += f" {left_out:,} without a finite {' and '.join(names)} are left out."
+        note += f" Left out: {left_out:,} without a finite {' or '.join(names)}."
     return table[known].reset_index(drop=True), note
 
 
@@ -68,14 +74,15 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
     ([0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0], [0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in DIGITS:
+    ticks: list[float] = []
+    for number, digits in enumerate(DIGITS):
         every = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
         ticks = [tick for tick in every if low <= tick <= high]
+        if number == 0 and len(ticks) < 4:
+            return _even_ticks(low, high, most)
         if len(ticks) <= most:
-            break
-    if len(ticks) > most:
-        return ticks[:: -(-len(ticks) // most)]
-    return ticks if len(ticks) >= 4 else _even_ticks(low, high, most)
+            return ticks
+    return ticks[:: -(-len(ticks) // most)]
 
 
 def _even_ticks(low: float, high: float, most: int) -> list[float]:

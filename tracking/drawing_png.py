@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import fill, wrap
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ DOTS_PER_INCH = 150
 WIDTH = 12.8  # inches: 1920 dots, sharp on a page 1280 wide
 ROW_HEIGHT = {1: 6.2, 2: 3.9}  # inches per row of panels
 LOW_ROW = 3.3
-TITLE_LINE = 0.25  # inches
+AIR = 0.12  # inches above and below every panel and the title
 LETTERS_TITLE, LETTERS_NOTE, LETTERS_LEGEND = 105, 185, 140  # that fit in a line
 LETTERS_ACROSS = 150  # tick labels longer than this over the whole width are turned
 
@@ -33,18 +33,22 @@ LETTERS_ACROSS = 150  # tick labels longer than this over the whole width are tu
 def png(figure: Figure, path: Path) -> None:
     """Write the figure to `path`, 1920 dots wide."""
     rows = max(figure.rows, 1)
+    layout = ConstrainedLayoutEngine(h_pad=AIR, w_pad=0.1)
     sheet = Sheet(
         figsize=(WIDTH, 0.9 + rows * ROW_HEIGHT.get(rows, LOW_ROW)),
         dpi=DOTS_PER_INCH,
-        layout=ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1),  # inches of air around every panel and the title
+        layout=layout,
         facecolor=PAPER,
     )
     canvas = FigureCanvasAgg(sheet)
-    sheet.suptitle(fill(figure.title, LETTERS_TITLE), x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
+    title = sheet.suptitle(
+        fill(figure.title, LETTERS_TITLE), x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK
+    )
     if figure.note:
         sheet.supxlabel(fill(figure.note, LETTERS_NOTE), x=0.012, ha="left", fontsize=9.5, color=FAINT)
     if figure.panels:
         _draw_panels(sheet, figure)
+        _draw_legend(sheet, layout, title)
     for text in sheet.findobj(Text):
         text.set_parse_math(False)  # a dollar sign is one, and begins no formula
     # savefig would draw everything twice
@@ -74,7 +78,6 @@ def _draw_panels(sheet: Sheet, figure: Figure) -> None:
             _draw_chart(axes, panel)
     for axes in list(grid.flat)[len(figure.panels) :]:
         axes.set_visible(False)
-    _draw_legend(sheet, figure)
     if isinstance(figure.panels[-1], Heatmap):
         _draw_scale(sheet, figure.panels[-1], list(grid.flat))
     for axes in sheet.axes:
@@ -88,27 +91,24 @@ def _draw_panels(sheet: Sheet, figure: Figure) -> None:
             axes.set_ylabel("")
 
 
-def _draw_legend(sheet: Sheet, figure: Figure) -> None:
+def _draw_legend(sheet: Sheet, layout: ConstrainedLayoutEngine, title: Text) -> None:
     """One legend for all panels, between the title and them, where it hides nothing."""
     found: dict[str, Any] = {}
     for axes in sheet.axes:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
-    if found:
-        widest = max(len(name) for name in found) + 6
-        columns = min(len(found), max(LETTERS_LEGEND // widest, 1))
-        look: dict[str, Any] = {
-            "frameon": False,
-            "fontsize": 9.5,
-            "labelcolor": INK,
-            "borderaxespad": 0.2,
-            "borderpad": 0.7,
-        }
-        title = 0.04 + TITLE_LINE * len(wrap(figure.title, LETTERS_TITLE))  # inches
-        below = (0.0, 0.0, 1.0, 1.0 - title / sheet.get_figheight())
-        sheet.legend(
-            found.values(), found.keys(), loc="outside upper left", bbox_to_anchor=below, ncols=columns, **look
-        )
+    if not found:
+        return
+    widest = max(len(name) for name in found) + 6
+    columns = min(len(found), max(LETTERS_LEGEND // widest, 1))
+    below = sheet.get_figheight() - AIR - title.get_window_extent().height / sheet.dpi  # inches
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, below / sheet.get_figheight())}
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9.5, "labelcolor": INK, "borderaxespad": 0.2}
+    legend = sheet.legend(found.values(), found.keys(), ncols=columns, **place, **look)
+    # The layout makes room for the title, but knows a legend beside the panels only.
+    legend.set_in_layout(False)
+    height = legend.get_window_extent().height / sheet.bbox.height
+    layout.set(rect=(0.0, 0.0, 1.0, 1.0 - height))
 
 
 def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:

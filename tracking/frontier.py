@@ -45,6 +45,7 @@ def frontier(
     if len(drawn) < len(rows):
         note += f" {len(drawn):,} are drawn: one of those that would cover each other, and none beyond the axes."
     note += f" {len(best):,} are efficient: no other has both less {error.name} and less {cost.name}."
+    note += _beaten(x[best], y[best], cost, error, places)
     marks: list[Mark] = [
         Points("configurations", x[drawn], y[drawn], FAINT, size=4, opacity=0.45),
         Line("efficient", x[best], y[best], INK, width=1.6, stepped=True),
@@ -82,24 +83,39 @@ def efficient(error: FloatArray, cost: FloatArray) -> NDArray[np.int64]:
 
 
 def _title(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, places: pd.DataFrame) -> str:
-    """The trade in numbers, from the chosen configuration where the frontier goes on from it, else over all of it.
+    """The trade in numbers: half the error of the chosen configuration where it can be had, else the whole frontier.
 
     `x` and `y` (K,) are error and cost along the frontier, by growing error.
     """
     a_year = " a year" if cost.unit.endswith("/year") else ""
-    chosen = places.iloc[0] if len(places) else None
-    begin = (chosen[error.name], chosen[cost.name]) if chosen is not None else (x[-1], y[-1])
-    half = np.flatnonzero(x <= 0.5 * begin[0])
-    if len(half) and y[half[-1]] > begin[1]:
-        what = f"Halving the {error.name} of {places.index[0]}" if chosen is not None else f"Halving the {error.name}"
-        end = half[-1]
-        ends = f"from {error.text(begin[0])} to {error.text(x[end])}"
-        more = f"costs {cost.text(y[end] - begin[1])} more{a_year}"
-        return f"{what} {ends} {more}: {cost.text(begin[1])} becomes {cost.text(y[end])}"
+    begin, start, who = len(x) - 1, x[-1], ""
+    if len(places) and x[0] <= places.iloc[0][error.name]:
+        start, who = places.iloc[0][error.name], f" ({places.index[0]})"
+        begin = _cheapest(x, start)
+    end = _cheapest(x, 0.5 * start) if x[0] <= 0.5 * start else 0
     if len(x) == 1:
         return f"One configuration has the least {error.name}, {error.text(x[0])}, and {cost.name}, {cost.text(y[0])}"
-    ends = f"{error.name} from {error.text(x[-1])} to {error.text(x[0])}"
-    return f"{ends} costs {cost.text(y[0] - y[-1])} more{a_year}: {cost.text(y[-1])} becomes {cost.text(y[0])}"
+    if begin == end:
+        return f"The least {error.name} is {error.text(x[0])}, at a {cost.name} of {cost.text(y[0])}"
+    # Where few are efficient the next one may lie much lower than half.
+    trade = f"{'Halving the' if 0.4 * start <= x[end] <= 0.5 * start else 'Lowering the'} {error.name} from {error.text(start)}{who}"
+    more = f"costs {cost.text(y[end] - y[begin])} more{a_year}: {cost.text(y[end])} instead of {cost.text(y[begin])}"
+    return f"{trade} to {error.text(x[end])} {more}"
+
+
+def _beaten(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, places: pd.DataFrame) -> str:
+    """A sentence where the chosen configuration is not efficient: what its error is to be had for."""
+    if places.empty or x[0] > places.iloc[0][error.name]:
+        return ""
+    least, own = y[_cheapest(x, places.iloc[0][error.name])], places.iloc[0][cost.name]
+    if own <= least:
+        return ""
+    return f" {places.index[0]} is not: no more {error.name} is to be had for {cost.text(least)} instead of {cost.text(own)}."
+
+
+def _cheapest(x: FloatArray, most: float) -> int:
+    """Where along the frontier the cost is least at an error of at most `most`."""
+    return int(np.searchsorted(x, most, side="right")) - 1
 
 
 def _named(named: pd.DataFrame | None, cost: Quantity, error: Quantity) -> tuple[pd.DataFrame, list[str]]:

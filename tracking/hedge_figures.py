@@ -31,7 +31,7 @@ def hedging_error(measured: pd.DataFrame, theory: pd.DataFrame, parameter: Quant
     at, value = _array(rows[parameter.name]), _array(rows[error.name])
     shown = (at > 0.0) & (value > 0.0)
     if not shown.all():
-        note += f" {int((~shown).sum()):,} without any error (or at {parameter.name} 0) have no place on these axes."
+        note += f" No place on these axes: {int((~shown).sum()):,} without any error or with {parameter.name} 0."
     at, value = at[shown], value[shown]
     if not len(at):
         return Figure(name, f"{error.name}: no configuration has one above 0", (), note)
@@ -83,7 +83,7 @@ def attribution(parts: pd.DataFrame) -> Figure:
     first = rows.iloc[0].astype(np.float64)
     order = first.abs().sort_values(ascending=False, kind="stable").index[:3]
     largest = ", ".join(f"{part} {share.text(float(first[part]))}" for part in order)
-    title = f"{rows.index[0]} nets {share.text(float(first.sum()))} a year: {largest}"
+    title = f"{rows.index[0]} nets {share.text(float(first.sum()))} a year (largest parts: {largest})"
     if len(rows) > 1:
         nets = rows.iloc[1:].sum(axis=1)
         title += "; " + ", ".join(f"{label} nets {share.text(float(net))}" for label, net in nets.items())
@@ -127,19 +127,15 @@ def _error_title(
         ends = (f"{error.text(row['error'])} at {parameter.name} {row['at']:.3g}" for row in (first, last))
         return f"{error.name}: " + " and ".join(dict.fromkeys(ends))
     at, ratio = middle["at"][compared], middle["ratio"][compared]
-    over = f"at {parameter.name} {_to(at.min(), at.max())}"
+    over = f"at {parameter.name} " + " to ".join(dict.fromkeys((f"{at.min():.3g}", f"{at.max():.3g}")))
     if several:
         lowest = least[compared]
-        return (
-            f"{error.name}: the median is {_to(ratio.min(), ratio.max())} times the theory's {over}, "
-            f"the least {_to(lowest.min(), lowest.max())} times"
-        )
-    return f"{error.name} is {_to(ratio.min(), ratio.max())} times the theory's {over}"
+        return f"{error.name}: the median is {_times(ratio)} the theory's {over}, the least error {_times(lowest)}"
+    return f"{error.name} is {_times(ratio)} the theory's {over}"
 
 
-def _to(low: float, high: float) -> str:
-    ends = (f"{low:.3g}", f"{high:.3g}")
-    return " to ".join(dict.fromkeys(ends))
+def _times(ratio: pd.Series[Any]) -> str:
+    return " to ".join(dict.fromkeys((f"{ratio.min():.2f}", f"{ratio.max():.2f}"))) + " times"
 
 
 def _positive(theory: pd.DataFrame, parameter: Quantity, error: Quantity) -> pd.DataFrame:

@@ -48,7 +48,8 @@ def traces(mark: Mark, panel: Chart) -> list[Description]:
 def across(mark: Level | Span, panel: Chart, number: int) -> tuple[Description, list[Description]]:
     """The shape of a mark that goes across panel `number`, 1 for the first, and the words beside it."""
     own, other = ("x", "y") if mark.axis == "x" else ("y", "x")
-    place = {f"{own}ref": f"{own}{number}", f"{other}ref": f"{other}{number} domain"}
+    axes = str(number) if number > 1 else ""
+    place = {f"{own}ref": f"{own}{axes}", f"{other}ref": f"{other}{axes} domain"}
     whole = place | {"type": "rect", "layer": "below", f"{other}0": 0, f"{other}1": 1}
     if isinstance(mark, Span):
         shape = {f"{own}0": mark.low, f"{own}1": mark.high, "fillcolor": pale(mark.colour), "line": {"width": 0}}

@@ -16,7 +16,7 @@ from tracking.panels import Array, Axis, Band, Chart, Figure, FloatArray, Labels
 BINS = (8, 48)  # fewest and most of a histogram
 TAIL = 0.05  # the share of paths whose mean is the bad case
 SEEN = 0.002  # the share of paths that may lie beyond each end of the axis
-PEAK = 0.62  # height of a histogram in its row
+PEAK = 0.72  # height of a histogram in its row
 THIN = 6  # so many members are named in colours of their own
 
 
@@ -122,22 +122,24 @@ def _histograms(values: dict[str, FloatArray], measure: Quantity, *, named: bool
     for number, (place, of) in enumerate(zip(places, values.values(), strict=True)):
         colour = OTHERS[(number - 1) % len(OTHERS)] if number else BEST
         counts, _ = np.histogram(of, edges)
-        tops = place - 0.3 + PEAK * counts / max(int(counts.max()), 1)
+        tops = place + PEAK * counts / max(int(counts.max()), 1)
         # Both ends of every bin: the outline of a histogram.
         x, y = np.repeat(edges, 2)[1:-1], np.repeat(tops, 2)
-        marks.append(Band("", x, np.full(len(x), place - 0.3), y, colour, listed=False))
+        marks.append(Band("", x, np.full(len(x), place), y, colour, listed=False))
         marks.append(Line("", x, y, colour, 1.2, listed=False))
         medians.append(float(np.median(of)) if len(of) else math.nan)
     middle, bad, right = np.array(medians), np.array(tails), np.full(len(places), edges[-1])
-    marks.append(Points("median", middle, places - 0.3, INK, 10, "diamond", listed=named))
-    marks.append(Labels(right, places + 0.08, tuple(measure.text(value) for value in medians), INK))
+    marks.append(Points("median", middle, places, INK, 10, "diamond", listed=named))
+    marks.append(Labels(right, places + 0.4, tuple(measure.text(value) for value in medians), INK))
     if measure.good:
-        marks.append(Points("mean of the worst 5%", bad, places - 0.3, LOSS, 10, "square", listed=named))
-        marks.append(Labels(right, places - 0.14, tuple(measure.text(value) for value in tails), LOSS))
+        marks.append(Points("mean of the worst 5%", bad, places, LOSS, 10, "square", listed=named))
+        marks.append(Labels(right, places + 0.16, tuple(measure.text(value) for value in tails), LOSS))
     left, end = around(float(edges[0]), float(edges[-1]), room=0.03)
     axis = value_axis(measure, limits=(left, end + 0.14 * (end - left)))  # the numbers stand at the right
     outside = int(((every < edges[0]) | (every > edges[-1])).sum())
-    return Chart(axis, Axis("", "category", tuple(values)[::-1]), tuple(marks)), outside
+    return Chart(
+        axis, Axis("", "category", tuple(values)[::-1], limits=(-0.25, len(values) - 0.2)), tuple(marks)
+    ), outside
 
 
 def _bins(values: FloatArray, width: float) -> int:
