@@ -26,7 +26,7 @@ WIDTH = 12.8  # inches: 1920 dots, sharp on a page 1280 wide
 ROW_HEIGHT = {1: 6.2, 2: 3.9}  # inches per row of panels
 LOW_ROW = 3.3
 AIR = 0.12  # inches above and below every panel and the title
-LETTERS_TITLE, LETTERS_NOTE, LETTERS_LEGEND = 105, 185, 140  # that fit in a line
+LETTERS_TITLE, LETTERS_NOTE, LETTERS_LEGEND = 105, 185, 185  # that fit in a line
 LETTERS_ACROSS = 150  # tick labels longer than this over the whole width are turned
 
 
@@ -99,7 +99,7 @@ def _draw_legend(sheet: Sheet, layout: ConstrainedLayoutEngine, title: Text) -> 
             found.setdefault(name, handle)
     if not found:
         return
-    widest = max(len(name) for name in found) + 6
+    widest = max(len(name) for name in found) + 8
     columns = min(len(found), max(LETTERS_LEGEND // widest, 1))
     below = sheet.get_figheight() - AIR - title.get_window_extent().height / sheet.dpi  # inches
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, below / sheet.get_figheight())}

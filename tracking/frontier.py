@@ -98,7 +98,8 @@ def _title(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, places
     if begin == end:
         return f"The least {error.name} is {error.text(x[0])}, at a {cost.name} of {cost.text(y[0])}"
     # Where few are efficient the next one may lie much lower than half.
-    trade = f"{'Halving the' if 0.4 * start <= x[end] <= 0.5 * start else 'Lowering the'} {error.name} from {error.text(start)}{who}"
+    verb = "Halving" if 0.4 * start <= x[end] <= 0.5 * start else "Lowering"
+    trade = f"{verb} the {error.name} from {error.text(start)}{who}"
     more = f"costs {cost.text(y[end] - y[begin])} more{a_year}: {cost.text(y[end])} instead of {cost.text(y[begin])}"
     return f"{trade} to {error.text(x[end])} {more}"
 

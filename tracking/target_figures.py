@@ -32,7 +32,7 @@ def against_targets(
         return Figure(name, f"{parameter.name}: no configuration has finite measures", (), note)
     cells = divide(rows[parameter.name])
     met = _met(rows, levels)  # (targets, rows)
-    together: NDArray[np.bool_] = met.all(axis=0) if levels else np.zeros(len(rows), dtype=np.bool_)
+    together = np.logical_and.reduce(met, axis=0) if levels else np.zeros(len(rows), dtype=np.bool_)
     panels: list[Chart] = []
     for measure in measures:
         panels.append(_panel(rows, cells, parameter, measure, levels.get(measure.name), together, first=not panels))
@@ -106,7 +106,7 @@ def _side(value: float, sense: int, limits: tuple[float, float]) -> tuple[float,
 def _title(column: pd.Series[Any], cells: Cells, met: NDArray[np.bool_], targets: list[str]) -> str:
     if not targets:
         return f"{column.name} from {cells.labels[0]} to {cells.labels[-1]}: no target is set"
-    together: NDArray[np.bool_] = met.all(axis=0)
+    together = np.logical_and.reduce(met, axis=0)
     what = f"the target of {targets[0]}" if len(targets) == 1 else f"all {len(targets)} targets"
     if together.any():
         values = " and ".join(_stretches(column, cells, together))
