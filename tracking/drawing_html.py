@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tracking.axes import log_ticks
 from tracking.html_marks import across, escaped, safe, traces
 from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale
 from tracking.panels import Axis, Chart, Figure, Heatmap, Level, Span
 
 ROW_PIXELS = {1: 560, 2: 340}  # height of a row of panels
 LOW_ROW = 290
+LEAST_PIXELS = 320  # width of a panel; a narrower window scrolls
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -26,6 +28,7 @@ def page(title: str, figures: Sequence[Figure]) -> str:
         f"body {{ margin: 0 auto; max-width: 1400px; padding: 0 16px; background: {PAPER}; color: {INK};"
         f" font-family: {FONT}; }} h2 {{ font-size: 19px; margin: 36px 0 6px; }}"
         f" p {{ font-size: 13px; margin: 0 0 4px; max-width: 900px; color: {FAINT}; }}"
+        " .wide { overflow-x: auto; }"
     )
     drawn = "\n".join(_plot(figure) for figure in figures)
     return f"<!doctype html><html><head>{head}<style>{style}</style></head><body>\n{drawn}\n</body></html>\n"
@@ -53,10 +56,19 @@ def _plot(figure: Figure) -> str:
                     for annotation in words:
                         plot.add_annotation(annotation)
     plot.update_layout(height=rows * ROW_PIXELS.get(rows, LOW_ROW) + 70)
-    config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"filename": figure.name, "scale": 2}}
+    config = {
+        "displaylogo": False,
+        "displayModeBar": "hover",
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+        "responsive": True,
+        "toImageButtonOptions": {"filename": figure.name, "scale": 2},
+    }
     part: str = to_html(plot, config=config, include_plotlyjs=False, full_html=False, div_id=figure.name)
     # Words of the page, unlike words of the plot, are broken into lines where the window is narrow.
-    return f"<h2>{safe(figure.title)}</h2>\n<p>{safe(figure.note)}</p>\n{part if figure.panels else ''}"
+    heading = f"<h2>{safe(figure.title)}</h2>\n<p>{safe(figure.note)}</p>\n"
+    if not figure.panels:
+        return heading
+    return f"{heading}<div class='wide'><div style='min-width: {figure.columns * LEAST_PIXELS}px'>{part}</div></div>"
 
 
 def _layout(figure: Figure) -> dict[str, Any]:
@@ -78,7 +90,7 @@ def _layout(figure: Figure) -> dict[str, Any]:
         if number > 1 and figure.share != "nothing":
             layout[f"{figure.share}axis{number}"]["matches"] = figure.share
         if figure.share == "x" and number < len(figure.panels):
-            layout[f"xaxis{number}"]["showticklabels"] = False
+            layout[f"xaxis{number}"] |= {"title": None, "showticklabels": False}
         if figure.share == "y" and (number - 1) % figure.columns:
             layout[f"yaxis{number}"] |= {"title": None, "showticklabels": False}
         if panel.title:
@@ -119,9 +131,9 @@ def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
         axis |= {"tickformat": "~g", "ticksuffix": "x"}
     elif meaning.style == "date":
         axis |= {"type": "date"}
-    if meaning.log:
-        # A format of its own makes plotly write whole numbers between the powers of ten.
-        axis |= {"type": "log", "tickformat": axis.get("tickformat", "~g")}
+    if meaning.log and meaning.limits is not None:
+        ticks = log_ticks(*meaning.limits)
+        axis |= {"type": "log", "tickvals": ticks, "ticktext": [meaning.text(tick) for tick in ticks]}
     if meaning.limits is not None:
         axis |= {"range": [math.log10(end) if meaning.log else end for end in meaning.limits]}
     if isinstance(panel, Heatmap):

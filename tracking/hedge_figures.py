@@ -99,7 +99,7 @@ def _waterfalls(rows: pd.DataFrame) -> tuple[Chart, ...]:
     low, high = min(0.0, float(ends.min())), max(0.0, float(ends.max()))
     width = high - low or 0.01
     crowd = min(PANELS_ACROSS, len(rows))
-    limits = (low - 0.05 * width, high + (0.08 + 0.1 * crowd) * width)  # the words stand to the right of their bars
+    limits = (low - 0.05 * width, high + (0.08 + 0.08 * crowd) * width)  # the words stand to the right of their bars
     names = (*(str(column) for column in rows.columns), "net")
     places = np.arange(len(names) - 1, -1, -1, dtype=np.float64)  # the first component stands on top
     down = Axis("", "category", names[::-1])

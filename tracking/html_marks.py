@@ -55,7 +55,7 @@ def across(mark: Level | Span, panel: Chart, number: int) -> tuple[Description, 
         shape = {f"{own}0": mark.low, f"{own}1": mark.high, "fillcolor": pale(mark.colour), "line": {"width": 0}}
         return whole | shape | {"name": safe(mark.name), "showlegend": mark.listed}, []
     line = {"color": mark.colour, "width": 1.5, "dash": "dot"}
-    shape = {"type": "line", f"{own}0": mark.value, f"{own}1": mark.value, "line": line}
+    shape = {"type": "line", "layer": "above", f"{own}0": mark.value, f"{own}1": mark.value, "line": line}
     # Shapes on a logarithmic axis are placed by their value, words by its logarithm.
     at = math.log10(mark.value) if getattr(panel, mark.axis).log else mark.value
     words = place | {

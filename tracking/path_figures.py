@@ -17,6 +17,7 @@ BINS = (8, 48)  # fewest and most of a histogram
 TAIL = 0.05  # the share of paths whose mean is the bad case
 SEEN = 0.002  # the share of paths that may lie beyond each end of the axis
 PEAK = 0.72  # height of a histogram in its row
+ACROSS = 3  # panels beside each other
 THIN = 6  # so many members are named in colours of their own
 
 
@@ -44,7 +45,7 @@ def distribution(paths: pd.DataFrame, measures: Sequence[Quantity], labels: Sequ
     for measure in measures:
         finite = {label: of[np.isfinite(of)] for label, of in values[measure.name].items()}
         if any(len(of) for of in finite.values()):
-            panel, outside = _histograms(finite, measure, named=not panels)
+            panel, outside = _histograms(finite, measure, len(measures), named=not panels)
             panels.append(panel)
             beyond += outside
     if not panels:
@@ -52,7 +53,7 @@ def distribution(paths: pd.DataFrame, measures: Sequence[Quantity], labels: Sequ
     note += " Each histogram has a height of its own."
     note += f" {beyond:,} results beyond the axes are in the medians and means, not in the picture." if beyond else ""
     title = _scatter_title(values, measures, labels)
-    return Figure("paths", title, tuple(panels), note, columns=min(3, len(panels)), share="y")
+    return Figure("paths", title, tuple(panels), note, columns=min(ACROSS, len(panels)), share="y")
 
 
 def worst_mean(values: FloatArray, measure: Quantity) -> float:
@@ -86,7 +87,7 @@ def fan(timestamps: Array, equity: FloatArray, members: pd.DataFrame, name: str 
     if paths > 1:
         marks += [
             Band("5 to 95% of paths", timestamps, shares[0], shares[4], BEST),
-            Band("25 to 75%", timestamps, shares[1], shares[3], BEST),
+            Band("25 to 75%, darker", timestamps, shares[1], shares[3], BEST),
         ]
         note += " A band holds its share of the paths at each time; no single path runs along its edge."
     for number, ticker in enumerate(members.columns):
@@ -107,7 +108,7 @@ def fan(timestamps: Array, equity: FloatArray, members: pd.DataFrame, name: str 
     return Figure("fan", title, (Chart(time, growth_axis(np.concatenate(drawn)), tuple(marks)),), note)
 
 
-def _histograms(values: dict[str, FloatArray], measure: Quantity, *, named: bool) -> tuple[Chart, int]:
+def _histograms(values: dict[str, FloatArray], measure: Quantity, panels: int, *, named: bool) -> tuple[Chart, int]:
     """A row per label over one axis, the first on top, and how many values lie beyond the axis."""
     every = np.concatenate(list(values.values()))
     tails = [worst_mean(of, measure) for of in values.values()]
@@ -135,7 +136,8 @@ def _histograms(values: dict[str, FloatArray], measure: Quantity, *, named: bool
         marks.append(Points("mean of the worst 5%", bad, places, LOSS, 10, "square", listed=named))
         marks.append(Labels(right, places + 0.16, tuple(measure.text(value) for value in tails), LOSS))
     left, end = around(float(edges[0]), float(edges[-1]), room=0.03)
-    axis = value_axis(measure, limits=(left, end + 0.14 * (end - left)))  # the numbers stand at the right
+    room = 0.08 + 0.06 * min(panels, ACROSS)  # for the numbers at the right
+    axis = value_axis(measure, limits=(left, end + room * (end - left)))
     outside = int(((every < edges[0]) | (every > edges[-1])).sum())
     return Chart(
         axis, Axis("", "category", tuple(values)[::-1], limits=(-0.25, len(values) - 0.2)), tuple(marks)
