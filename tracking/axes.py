@@ -11,6 +11,7 @@ import pandas as pd
 from tracking.cells import Cells
 from tracking.panels import Axis, FloatArray, Quantity
 
+ALIKE = 1e-9  # numbers that differ by less than this share of them are one number, rounded differently
 DIGITS = (  # of the numbers on a logarithmic axis, from many to few
     (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
     (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
@@ -60,10 +61,11 @@ def around(low: float, high: float, *, log: bool = False, room: float = 0.05) ->
     >>> around(0.0, 10.0), around(1.0, 1.0)
     ((-0.5, 10.5), (0.9, 1.1))
     """
+    alike = math.isclose(low, high, rel_tol=ALIKE)
     if log:
-        span = math.log(high / low) or 2.0
+        span = 2.0 if alike else math.log(high / low)
         return low * math.exp(-room * span), high * math.exp(room * span)
-    air = room * (high - low) if high > low else 0.1 * (abs(low) or 1.0)
+    air = 0.1 * (abs(low) or 1.0) if alike else room * (high - low)
     return low - air, high + air
 
 

@@ -15,7 +15,7 @@ from tracking.panels import Axis, Chart, Figure, Heatmap, Level, Span
 
 ROW_PIXELS = {1: 560, 2: 340}  # height of a row of panels
 LOW_ROW = 290
-LEAST_PIXELS = 320  # width of a panel; a narrower window scrolls
+LEAST_PIXELS = 290  # width of a panel; a narrower window scrolls
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 

@@ -34,7 +34,7 @@ def frontier(
     """
     rows, note = finite(trials, [cost, error])
     places, missing = _named(named, cost, error)
-    note += f" Without a finite {cost.name} and {error.name}: {', '.join(missing)}." if missing else ""
+    note += f" Without a finite {cost.name} or {error.name}: {', '.join(missing)}." if missing else ""
     if rows.empty:
         return Figure("frontier", f"{cost.name} against {error.name}: nothing to show", (), note)
     x, y = rows[error.name].to_numpy(dtype=np.float64), rows[cost.name].to_numpy(dtype=np.float64)
@@ -109,9 +109,9 @@ def _beaten(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, place
     if places.empty or x[0] > places.iloc[0][error.name]:
         return ""
     least, own = y[_cheapest(x, places.iloc[0][error.name])], places.iloc[0][cost.name]
-    if own <= least:
+    if own <= least or cost.text(own) == cost.text(least):
         return ""
-    return f" {places.index[0]} is not: no more {error.name} is to be had for {cost.text(least)} instead of {cost.text(own)}."
+    return f" {places.index[0]} is not: as little {error.name} is to be had for {cost.text(least)} instead of {cost.text(own)}."
 
 
 def _cheapest(x: FloatArray, most: float) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracking.axes import around, growth_axis, value_axis
+from tracking.axes import ALIKE, around, growth_axis, value_axis
 from tracking.palette import BEST, INK, LOSS, OTHERS, PALE
 from tracking.panels import Array, Axis, Band, Chart, Figure, FloatArray, Labels, Line, Mark, Points, Quantity
 
@@ -39,7 +39,7 @@ def distribution(paths: pd.DataFrame, measures: Sequence[Quantity], labels: Sequ
     note = ", ".join(f"{count:,} paths of {label}" for label, count in counts.items()) if unlike else ""
     note = note or f"{max(counts.values(), default=0):,} paths."
     lost = sum(int((~np.isfinite(of)).sum()) for by_label in values.values() for of in by_label.values())
-    note += f" {lost:,} results that are not finite are left out." if lost else ""
+    note += f" Left out, not finite: {lost:,} results." if lost else ""
     panels: list[Chart] = []
     beyond = 0
     for measure in measures:
@@ -79,9 +79,13 @@ def fan(timestamps: Array, equity: FloatArray, members: pd.DataFrame, name: str 
     paths = inside.shape[1]
     note = f"{paths:,} {'path' if paths == 1 else 'paths'}."
     if paths < equity.shape[1]:
-        note += f" {equity.shape[1] - paths:,} with a gap are left out."
+        note += f" Left out: {equity.shape[1] - paths:,} with a gap."
     if not inside.size:
         return Figure("fan", f"{name}: no path is whole", (), note)
+    known = np.isfinite(members.to_numpy(dtype=np.float64)).all(axis=0)
+    if not known.all():
+        note += f" Members left out: {', '.join(str(name) for name in members.columns[~known])}."
+    members = members.loc[:, known]
     shares = np.quantile(inside, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)  # (5, T)
     marks: list[Mark] = []
     if paths > 1:
@@ -116,7 +120,9 @@ def _histograms(values: dict[str, FloatArray], measure: Quantity, panels: int, *
     kept = np.array([*middles, *(tail for tail in tails if math.isfinite(tail))])
     low = min(float(np.quantile(every, SEEN)), float(kept.min()))
     high = max(float(np.quantile(every, 1.0 - SEEN)), float(kept.max()))
-    edges = np.linspace(*(around(low, high) if low == high else (low, high)), _bins(every, high - low) + 1)
+    # Values that are all alike up to rounding get an axis of their own width.
+    ends = around(low, high) if math.isclose(low, high, rel_tol=ALIKE) else (low, high)
+    edges = np.linspace(*ends, _bins(every, ends[1] - ends[0]) + 1)
     marks: list[Mark] = []
     places = np.arange(len(values) - 1, -1, -1, dtype=np.float64)
     medians: list[float] = []
@@ -139,15 +145,14 @@ def _histograms(values: dict[str, FloatArray], measure: Quantity, panels: int, *
     room = 0.08 + 0.06 * min(panels, ACROSS)  # for the numbers at the right
     axis = value_axis(measure, limits=(left, end + room * (end - left)))
     outside = int(((every < edges[0]) | (every > edges[-1])).sum())
-    return Chart(
-        axis, Axis("", "category", tuple(values)[::-1], limits=(-0.25, len(values) - 0.2)), tuple(marks)
-    ), outside
+    rows = Axis("", "category", tuple(values)[::-1], limits=(-0.25, len(values) - 0.2))
+    return Chart(axis, rows, tuple(marks)), outside
 
 
 def _bins(values: FloatArray, width: float) -> int:
     """How many bins a histogram takes (Freedman and Diaconis 1981), within what can be seen."""
     upper, lower = np.quantile(values, [0.75, 0.25])
-    if upper == lower or not width:
+    if upper == lower:
         return BINS[1]
     return int(np.clip(round(width / (2.0 * (upper - lower) * len(values) ** (-1 / 3))), *BINS))
 
