@@ -238,7 +238,7 @@ def test_a_chosen_configuration_that_another_beats_is_said_to_be() -> None:
     table = pd.DataFrame({"hedging_error": [0.01, 0.02], "cost": [0.02, 0.01]})
     chosen = pd.DataFrame({"hedging_error": [0.021], "cost": [0.03]}, index=["best"])
     assert (
-        "best is not: as little hedging_error is to be had for 1.0% instead of 3.0%."
+        "best is not efficient: as little hedging_error is to be had for 1.0% instead of 3.0%."
         in frontier(table, COST, ERROR, named=chosen).note
     )
 
@@ -299,12 +299,12 @@ def test_the_title_says_for_which_values_all_targets_are_met_together() -> None:
         }
     )
     figure = against_targets(table, EXPOSURE, [RETURN, DRAWDOWN], LEVELS)
-    assert figure.title == "All 2 targets can be met at exposure 1 to 1.5 and 2.5: 3 of 6 configurations do"
+    assert figure.title == "Both targets can be met at exposure 1 to 1.5 and 2.5: 3 of 6 configurations do"
     those = line(figure, "median of those")
     np.testing.assert_array_equal(those.y, [np.nan, 0.15, 0.2, np.nan, 0.4])
     never = against_targets(table, EXPOSURE, [RETURN, DRAWDOWN], {**LEVELS, "total_return": (0.5, +1)})
     assert (
-        never.title == "No exposure meets all 2 targets: at best 1 of 2, at 0.5; none meets the target of total_return"
+        never.title == "No exposure meets both targets: at best 1 of 2, at 0.5; none meets the target of total_return"
     )
 
 

@@ -28,7 +28,8 @@ def finite(
     names = [quantity.name for quantity in quantities]
     known = np.isfinite(table[names].to_numpy(dtype=np.float64)).all(axis=1)
     left_out = int((~known).sum())
-    note = f"{int(known.sum()):,} {what}."
+    shown = len(table) - left_out
+    note = f"{shown:,} {what.removesuffix('s') if shown == 1 else what}."
     if left_out:
         note += f" Left out: {left_out:,} without a finite {' or '.join(names)}."
     return table[known].reset_index(drop=True), note

@@ -44,7 +44,7 @@ def frontier(
     drawn = _thinned(_share(x, across), _share(y, up))
     if len(drawn) < len(rows):
         note += f" {len(drawn):,} are drawn: one of those that would cover each other, and none beyond the axes."
-    note += f" {len(best):,} are efficient: no other has both less {error.name} and less {cost.name}."
+    note += f" Efficient, with no other that has both less {error.name} and less {cost.name}: {len(best):,}."
     note += _beaten(x[best], y[best], cost, error, places)
     marks: list[Mark] = [
         Points("configurations", x[drawn], y[drawn], FAINT, size=4, opacity=0.45),
@@ -111,7 +111,7 @@ def _beaten(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, place
     least, own = y[_cheapest(x, places.iloc[0][error.name])], places.iloc[0][cost.name]
     if own <= least or cost.text(own) == cost.text(least):
         return ""
-    return f" {places.index[0]} is not: as little {error.name} is to be had for {cost.text(least)} instead of {cost.text(own)}."
+    return f" {places.index[0]} is not efficient: as little {error.name} is to be had for {cost.text(least)} instead of {cost.text(own)}."
 
 
 def _cheapest(x: FloatArray, most: float) -> int:

@@ -50,7 +50,9 @@ class Quantity:
         if not math.isfinite(value):
             return "none"
         if self.percent:
-            if 1e-6 < abs(value) < 0.00995:
+            if abs(value) < 1e-6:
+                return "0.0%"  # and never -0.0%
+            if abs(value) < 0.00995:
                 return f"{100 * value:#.2g}%"
             return f"{100 * value:.1f}%" if abs(value) < 10 else f"{100 * value:,.0f}%"
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")

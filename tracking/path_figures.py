@@ -13,7 +13,7 @@ from tracking.axes import ALIKE, around, growth_axis, value_axis
 from tracking.palette import BEST, INK, LOSS, OTHERS, PALE
 from tracking.panels import Array, Axis, Band, Chart, Figure, FloatArray, Labels, Line, Mark, Points, Quantity
 
-BINS = (8, 48)  # fewest and most of a histogram
+BINS = (9, 49)  # fewest and most of a histogram
 TAIL = 0.05  # the share of paths whose mean is the bad case
 SEEN = 0.002  # the share of paths that may lie beyond each end of the axis
 PEAK = 0.72  # height of a histogram in its row
@@ -37,7 +37,8 @@ def distribution(paths: pd.DataFrame, measures: Sequence[Quantity], labels: Sequ
     counts = {label: int((rows["label"] == label).sum()) for label in labels}
     unlike = len(set(counts.values())) > 1
     note = ", ".join(f"{count:,} paths of {label}" for label, count in counts.items()) if unlike else ""
-    note = note or f"{max(counts.values(), default=0):,} paths."
+    most = max(counts.values(), default=0)
+    note = note or (f"{most:,} paths." if most != 1 else "1 path.")
     lost = sum(int((~np.isfinite(of)).sum()) for by_label in values.values() for of in by_label.values())
     note += f" Left out, not finite: {lost:,} results." if lost else ""
     panels: list[Chart] = []

@@ -107,7 +107,7 @@ def _title(column: pd.Series[Any], cells: Cells, met: NDArray[np.bool_], targets
     if not targets:
         return f"{column.name} from {cells.labels[0]} to {cells.labels[-1]}: no target is set"
     together = np.logical_and.reduce(met, axis=0)
-    what = f"the target of {targets[0]}" if len(targets) == 1 else f"all {len(targets)} targets"
+    what = {1: f"the target of {targets[0]}", 2: "both targets"}.get(len(targets), f"all {len(targets)} targets")
     if together.any():
         values = " and ".join(_stretches(column, cells, together))
         can = f"{what[0].upper()}{what[1:]} can be met at {column.name} {values}"
