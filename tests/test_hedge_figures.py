@@ -4,77 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from hedge_tables import (
+    COST,
+    DAYS,
+    DRAWDOWN,
+    ERROR,
+    EXPOSURE,
+    LABELS,
+    RETURN,
+    line,
+    marks,
+    named,
+    parts,
+    paths,
+    theory,
+    trials,
+    wealth,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracking.axes import around, log_ticks
 from tracking.drawing_html import page
 from tracking.figures import write
 from tracking.frontier import MOST_POINTS, efficient, frontier
 from tracking.hedge_figures import attribution, hedging_error
-from tracking.panels import Band, Bars, Chart, Figure, Labels, Level, Line, Mark, Points, Quantity, Span
-from tracking.path_figures import distribution, fan, worst_mean
+from tracking.panels import Band, Bars, Chart, Figure, Labels, Level, Line, Points, Quantity, Span
+from tracking.path_figures import distribution, fan
 from tracking.target_figures import against_targets
-
-DAYS = Quantity("rebalance_days", "days")
-EXPOSURE = Quantity("exposure")
-ERROR = Quantity("hedging_error", "fraction", good=-1)
-COST = Quantity("cost", "fraction/year", good=-1)
-RETURN = Quantity("total_return", "fraction", good=+1)
-DRAWDOWN = Quantity("max_drawdown", "fraction", good=-1)
-LABELS = ["best", "daily", "no hedge"]
-TIMES = np.array([0.1, 0.5, 1.0, 5.0, 20.0])
-
-
-def theory(times: np.ndarray[Any, Any] = TIMES) -> pd.DataFrame:
-    return pd.DataFrame({"rebalance_days": times, "hedging_error": 0.004 * np.sqrt(times)})
-
-
-def trials(rows: int, seed: int = 1) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    times = rng.choice(TIMES, rows)
-    return pd.DataFrame(
-        {
-            "rebalance_days": times,
-            "exposure": rng.choice([0.5, 1.0, 1.5], rows),
-            "hedging_error": 0.004 * np.sqrt(times) * rng.lognormal(0.0, 0.4, rows),
-            "cost": 0.01 / np.sqrt(times) * rng.lognormal(0.0, 0.4, rows),
-            "total_return": rng.normal(0.1, 0.1, rows),
-            "max_drawdown": rng.uniform(0.01, 0.3, rows),
-        }
-    )
-
-
-def named() -> pd.DataFrame:
-    return pd.DataFrame({"hedging_error": [0.004, 0.02], "cost": [0.012, 0.001]}, index=["best", "no hedge"])
-
-
-def parts() -> pd.DataFrame:
-    columns = {"option": [0.38, 0.41], "shares": [-0.22, 0.0], "carry": [0.01, 0.02], "stock cost": [-0.03, 0.0]}
-    return pd.DataFrame(columns, index=["best", "no hedge"])
-
-
-def paths(count: int, seed: int = 1) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    table = pd.DataFrame({"label": np.repeat(LABELS, count), "total_return": rng.normal(0.1, 0.2, 3 * count)})
-    return table.assign(max_drawdown=rng.uniform(0.0, 0.4, 3 * count))
-
-
-def wealth(count: int, days: int = 60) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], pd.DataFrame]:
-    rng = np.random.default_rng(4)
-    grown = np.exp(np.cumsum(rng.normal(0.0, 0.01, (days, count)), axis=0))
-    members = np.exp(np.cumsum(rng.normal(0.0, 0.01, (days, 2)), axis=0))
-    times = np.datetime64("2024-01-01", "us") + np.arange(days).astype("timedelta64[D]")
-    return times, grown, pd.DataFrame(members, columns=["AAPL", "MSFT"])
-
 
 LEVELS = {"total_return": (0.12, +1), "max_drawdown": (0.15, -1)}
 KINDS: dict[str, Callable[[], Figure]] = {
@@ -90,18 +52,6 @@ KINDS: dict[str, Callable[[], Figure]] = {
     "fan": lambda: fan(*wealth(200)),
     "fan of one path": lambda: fan(*wealth(1)),
 }
-
-
-def marks(figure: Figure, kind: type[Mark], panel: int = 0) -> list[Any]:
-    chart = figure.panels[panel]
-    assert isinstance(chart, Chart)
-    return [mark for mark in chart.marks if isinstance(mark, kind)]
-
-
-def line(figure: Figure, name: str, panel: int = 0) -> Line:
-    (found,) = (mark for mark in marks(figure, Line, panel) if mark.name.startswith(name))
-    assert isinstance(found, Line)
-    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -247,6 +197,9 @@ def test_a_baseline_without_a_finite_error_is_named_in_the_note() -> None:
     figure = frontier(trials(20), COST, ERROR, named=named().assign(hedging_error=[0.004, np.nan]))
     assert "Without a finite cost or hedging_error: no hedge." in figure.note
     assert [mark.name.split(":")[0] for mark in marks(figure, Points)] == ["configurations", "efficient", "best"]
+    without_best = frontier(trials(20), COST, ERROR, named=named().assign(cost=[np.inf, 0.001]))
+    assert "best" not in without_best.title
+    assert [mark.symbol for mark in marks(without_best, Points)] == ["circle", "circle", "diamond"]
 
 
 # Attribution
@@ -325,99 +278,13 @@ def test_the_shaded_side_of_a_target_holds_exactly_what_meets_it(
 def test_a_parameter_that_is_switched_off_or_a_word_has_a_place() -> None:
     table = trials(60).assign(exposure=np.resize(np.array(["edge", "centre", None], dtype=object), 60))
     figure = against_targets(table, EXPOSURE, [RETURN], {"total_return": (-9.0, +1)})
-    assert figure.title == "The target of total_return can be met at exposure edge, off: 60 of 60 configurations do"
-
-
-# Paths
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.floats(-2.0, 2.0), min_size=1, max_size=120), st.sampled_from([RETURN, DRAWDOWN]))
-def test_the_worst_mean_is_the_mean_of_the_worst_twentieth(values: list[float], measure: Quantity) -> None:
-    array = np.array(values)
-    worst = worst_mean(array, measure)
-    count = max(round(len(values) / 20), 1)
-    expected = np.mean(sorted(values, reverse=measure.good < 0)[:count])
-    # A mean of at most six numbers up to 2, added in another order: 6 * 2 * 2**-52 < 1e-14.
-    assert math.isclose(worst, float(expected), abs_tol=1e-14)
-    assert worst * measure.good <= float(np.median(array)) * measure.good + 1e-14
-
-
-def test_median_and_worst_mean_stand_beside_every_histogram() -> None:
-    table = paths(500)
-    table.loc[0, "total_return"] = np.nan
-    table.loc[1, "total_return"] = 1e6  # beyond any axis, and in the mean all the same
-    figure = distribution(table, [RETURN, DRAWDOWN], LABELS)
-    medians, worst = marks(figure, Points)
-    groups = table.groupby("label")["total_return"]
-    assert medians.x.tolist() == groups.median()[LABELS].tolist()
-    daily = table.loc[table["label"] == "daily", "total_return"].to_numpy()
-    assert worst.x[1] == worst_mean(daily, RETURN)
-    assert "Left out, not finite: 1 results." in figure.note
-    assert "beyond the axes" in figure.note
-    chart = figure.panels[0]
-    assert isinstance(chart, Chart)
-    assert chart.x.limits is not None
-    assert chart.x.limits[1] < 2.0
-    assert chart.y.categories == tuple(reversed(LABELS))
-
-
-def test_a_label_without_paths_keeps_its_row() -> None:
-    figure = distribution(paths(20), [RETURN], [*LABELS, "absent"])
-    assert "0 paths of absent" in figure.note
-    assert marks(figure, Labels)[0].words[-1] == "none"
-
-
-def test_bands_of_wealth_are_ordered_quantiles_of_whole_paths() -> None:
-    times, equity, members = wealth(101)
-    broken = equity.copy()
-    broken[5, 7] = np.nan
-    figure = fan(times, broken, members.assign(META=np.nan))
-    assert "100 paths. Left out: 1 with a gap. Members left out: META." in figure.note
-    wide, middle = marks(figure, Band)
-    median = line(figure, "portfolio")
-    whole = np.delete(equity, 7, axis=1)
-    np.testing.assert_array_equal(median.y, np.median(whole, axis=1))
-    for low, high in (
-        (wide.low, middle.low),
-        (middle.low, median.y),
-        (median.y, middle.high),
-        (middle.high, wide.high),
-    ):
-        assert np.all(low <= high)
-
-
-def test_one_path_is_a_line_and_ruin_has_no_logarithm() -> None:
-    times, equity, members = wealth(1)
-    figure = fan(times, equity, members, "five tickers")
-    assert figure.title.startswith(f"five tickers grew {equity[-1, 0]:.2f}x, worst drawdown ")
-    assert not marks(figure, Band)
-    chart = fan(times, equity - equity.min(), members).panels[0]
-    assert isinstance(chart, Chart)
-    assert not chart.y.log
+    assert (
+        figure.title
+        == "The target of total_return can be met at exposure edge, centre, off: 60 of 60 configurations do"
+    )
 
 
 # What both drawers share
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.floats(-8.0, 8.0), st.floats(0.01, 12.0))
-def test_a_logarithmic_axis_has_a_few_round_numbers(start: float, decades: float) -> None:
-    low = 10.0**start
-    high = low * 10.0**decades
-    ticks = log_ticks(low, high)
-    assert 2 <= len(ticks) <= 9
-    assert all(a < b for a, b in pairwise(ticks))
-    # Ticks are rounded to 12 digits.
-    assert low * (1 - 1e-9) <= ticks[0]
-    assert ticks[-1] <= high * (1 + 1e-9)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.floats(1e-9, 1e9), st.floats(1.0, 1e6), st.booleans())
-def test_ends_of_an_axis_lie_outside_its_numbers(low: float, factor: float, log: bool) -> None:
-    left, right = around(low, low * factor, log=log)
-    assert left < low <= low * factor < right
 
 
 def test_a_levels_line_and_words_stand_at_its_value_on_both_kinds_of_axis() -> None:

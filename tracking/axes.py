@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,15 @@ DIGITS = (  # of the numbers on a logarithmic axis, from many to few
     (1.0, 3.0),
     (1.0,),
 )
+
+
+def file_name(kind: str, *shown: Quantity) -> str:
+    """A figure's name, which is a file's too.
+
+    >>> file_name("profile", Quantity("a/b"))
+    'profile_a-b'
+    """
+    return re.sub(r"[^\w.-]+", "-", "_".join([kind, *(quantity.name for quantity in shown)]))
 
 
 def finite(

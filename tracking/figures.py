@@ -6,7 +6,6 @@ metric is not finite are left out and counted in the note.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracking.axes import finite, growth_axis, parameter_axis, value_axis
+from tracking.axes import file_name, finite, growth_axis, parameter_axis, value_axis
 from tracking.cells import Cells, divide
 from tracking.drawing_html import page
 from tracking.drawing_png import png
@@ -52,7 +51,7 @@ def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) ->
     panels stand side by side: the best of each cell, and its median, which is what a neighbour can expect.
     """
     rows, note = finite(trials, [metric])
-    name = _file_name("heatmap", metric, x, y)
+    name = file_name("heatmap", metric, x, y)
     if rows.empty:
         return Figure(name, f"{metric.name}: no configuration has a finite value", (), note)
     across, up = divide(rows[x.name]), divide(rows[y.name])
@@ -85,7 +84,7 @@ def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) ->
 def profile(trials: pd.DataFrame, parameters: Sequence[Quantity], metric: Quantity) -> Figure:
     """A metric along each searched parameter: best, median and 10 to 90 % band over all the others."""
     rows, note = finite(trials, [metric])
-    name = _file_name("profile", metric)
+    name = file_name("profile", metric)
     if rows.empty or not parameters:
         return Figure(name, f"{metric.name}: no configuration has a finite value", (), note)
     panels: list[Chart] = []
@@ -168,10 +167,6 @@ def progress(trials: pd.DataFrame, targets: int) -> Figure:
         f"{met[top]} of {targets} targets met"
     )
     return Figure("progress", title, (Chart(Axis("trial"), Axis("score"), tuple(marks)),), note)
-
-
-def _file_name(kind: str, *shown: Quantity) -> str:
-    return re.sub(r"[^\w.-]+", "-", "_".join([kind, *(quantity.name for quantity in shown)]))
 
 
 def _array(series: pd.Series[Any]) -> FloatArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -45,29 +44,22 @@ def frontier(
     if len(drawn) < len(rows):
         note += f" {len(drawn):,} are drawn: one of those that would cover each other, and none beyond the axes."
     note += f" Efficient, with no other that has both less {error.name} and less {cost.name}: {len(best):,}."
-    note += _beaten(x[best], y[best], cost, error, places)
+    chosen = places[places.index.isin(named.index[:1])] if named is not None else places
+    note += _beaten(x[best], y[best], cost, error, chosen)
+    told = _words(rows.iloc[best], (error, cost, *parameters))
     marks: list[Mark] = [
         Points("configurations", x[drawn], y[drawn], FAINT, size=4, opacity=0.45),
         Line("efficient", x[best], y[best], INK, width=1.6, stepped=True),
-        Points(
-            "efficient",
-            x[best],
-            y[best],
-            INK,
-            size=6,
-            words=_words(rows.iloc[best], (error, cost, *parameters)),
-            listed=False,
-        ),
+        Points("efficient", x[best], y[best], INK, 6, words=told, listed=False),
     ]
-    for number, (label, place) in enumerate(places.iterrows()):
+    for number, (label, place) in enumerate(places.iterrows(), start=1 - len(chosen)):
+        at = place[[error.name]].to_numpy(), place[[cost.name]].to_numpy()
         words = f"{label}: {error.name} {error.text(place[error.name])}, {cost.name} {cost.text(place[cost.name])}"
-        point = Points(
-            words, place[[error.name]].to_numpy(), place[[cost.name]].to_numpy(), BEST, 16, "star", words=(words,)
-        )
-        marks.append(
-            replace(point, colour=OTHERS[(number - 1) % len(OTHERS)], size=11, symbol="diamond") if number else point
-        )
-    title = _title(x[best], y[best], cost, error, places)
+        if number:
+            marks.append(Points(words, *at, OTHERS[(number - 1) % len(OTHERS)], 11, "diamond", words=(words,)))
+        else:
+            marks.append(Points(words, *at, BEST, 16, "star", words=(words,)))
+    title = _title(x[best], y[best], cost, error, chosen)
     return Figure("frontier", title, (Chart(across, up, tuple(marks)),), note)
 
 
@@ -82,15 +74,15 @@ def efficient(error: FloatArray, cost: FloatArray) -> NDArray[np.int64]:
     return order[cost[order] < before].astype(np.int64)
 
 
-def _title(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, places: pd.DataFrame) -> str:
+def _title(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, chosen: pd.DataFrame) -> str:
     """The trade in numbers: half the error of the chosen configuration where it can be had, else the whole frontier.
 
     `x` and `y` (K,) are error and cost along the frontier, by growing error.
     """
     a_year = " a year" if cost.unit.endswith("/year") else ""
     begin, start, who = len(x) - 1, x[-1], ""
-    if len(places) and x[0] <= places.iloc[0][error.name]:
-        start, who = places.iloc[0][error.name], f" ({places.index[0]})"
+    if len(chosen) and x[0] <= chosen.iloc[0][error.name]:
+        start, who = chosen.iloc[0][error.name], f" ({chosen.index[0]})"
         begin = _cheapest(x, start)
     end = _cheapest(x, 0.5 * start) if x[0] <= 0.5 * start else 0
     if len(x) == 1:
@@ -104,14 +96,15 @@ def _title(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, places
     return f"{trade} to {error.text(x[end])} {more}"
 
 
-def _beaten(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, places: pd.DataFrame) -> str:
+def _beaten(x: FloatArray, y: FloatArray, cost: Quantity, error: Quantity, chosen: pd.DataFrame) -> str:
     """A sentence where the chosen configuration is not efficient: what its error is to be had for."""
-    if places.empty or x[0] > places.iloc[0][error.name]:
+    if chosen.empty or x[0] > chosen.iloc[0][error.name]:
         return ""
-    least, own = y[_cheapest(x, places.iloc[0][error.name])], places.iloc[0][cost.name]
+    least, own = y[_cheapest(x, chosen.iloc[0][error.name])], chosen.iloc[0][cost.name]
     if own <= least or cost.text(own) == cost.text(least):
         return ""
-    return f" {places.index[0]} is not efficient: as little {error.name} is to be had for {cost.text(least)} instead of {cost.text(own)}."
+    for_less = f"as little {error.name} is to be had for {cost.text(least)} instead of {cost.text(own)}"
+    return f" {chosen.index[0]} is not efficient: {for_less}."
 
 
 def _cheapest(x: FloatArray, most: float) -> int:

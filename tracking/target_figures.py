@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tracking.axes import around, finite, parameter_axis, value_axis
+from tracking.axes import around, file_name, finite, parameter_axis, value_axis
 from tracking.cells import Cells, divide
 from tracking.palette import BEST, OTHERS, TARGET
 from tracking.panels import Band, Chart, Figure, FloatArray, Level, Line, Mark, Quantity, Span
@@ -26,7 +26,7 @@ def against_targets(
     `trials` has one row per configuration. `levels` names a measure's target: its value, and +1 for at least, -1 for at
     most; the side that meets it is shaded. A line of its own follows the configurations that meet every target at once.
     """
-    name = f"targets_{parameter.name}"
+    name = file_name("targets", parameter)
     rows, note = finite(trials, measures)
     if rows.empty or not measures:
         return Figure(name, f"{parameter.name}: no configuration has finite measures", (), note)
@@ -91,11 +91,11 @@ def _stretches(column: pd.Series[Any], cells: Cells, together: NDArray[np.bool_]
     breaks = np.flatnonzero(np.diff(np.searchsorted(np.unique(cells.index), inside)) > 1) + 1
     words = []
     for run in np.split(inside, breaks):
-        ends = [cells.labels[run[0]], cells.labels[run[-1]]]
         if cells.numeric:  # a bin's own numbers say more than its middle
             own = column[together & np.isin(cells.index, run)].astype(np.float64)
-            ends = [f"{own.min():.3g}", f"{own.max():.3g}"]
-        words.append((" to " if cells.numeric else ", ").join(dict.fromkeys(ends)))
+            words.append(" to ".join(dict.fromkeys((f"{own.min():.3g}", f"{own.max():.3g}"))))
+        else:
+            words.append(", ".join(cells.labels[cell] for cell in run))
     return words
 
 
