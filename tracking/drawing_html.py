@@ -28,7 +28,8 @@ def page(title: str, figures: Sequence[Figure]) -> str:
         f"body {{ margin: 0 auto; max-width: 1400px; padding: 0 16px; background: {PAPER}; color: {INK};"
         f" font-family: {FONT}; }} h2 {{ font-size: 19px; margin: 36px 0 6px; }}"
         f" p {{ font-size: 13px; margin: 0 0 4px; max-width: 900px; color: {FAINT}; }}"
-        " .wide { overflow-x: auto; }"
+        # The buttons of a plot lie where a long legend does: they are there while it is pointed at.
+        " .wide { overflow-x: auto; } .js-plotly-plot:not(:hover) .modebar { opacity: 0; }"
     )
     drawn = "\n".join(_plot(figure) for figure in figures)
     return f"<!doctype html><html><head>{head}<style>{style}</style></head><body>\n{drawn}\n</body></html>\n"
