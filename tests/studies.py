@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from cluster import job
 from cluster.config import load_study
 from cluster.plan import Plan, make_plan
 from cluster.pool import Pool
@@ -51,21 +53,29 @@ class Watch:
     """A display that keeps what it was told."""
 
     def __init__(self) -> None:
-        self.done_before = 0
+        self.done_before: list[int] = []
         self.configurations = 0
         self.rows: list[pd.DataFrame] = []
+        self.order: list[str] = []  # of the studies, batch by batch
 
-    def started(self, plan: Plan, pool: Pool, done: int) -> None:
-        self.done_before = done
+    def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
+        self.done_before = list(done)
 
     def advanced(self, configurations: int) -> None:
         self.configurations += configurations
 
-    def scored(self, rows: pd.DataFrame) -> None:
+    def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
+        self.order.append(plan.config.name)
         self.rows.append(rows)
 
     def finishing(self) -> None:
         pass
+
+
+def run_one(plan: Plan, display: job.Display | None = None, *, resume: bool = False) -> job.Outcome:
+    """Run one study alone."""
+    (outcome,) = job.run([plan], display or Watch(), resume=resume)
+    return outcome
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:

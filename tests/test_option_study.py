@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from studies import Watch
+from studies import run_one
 
-from cluster import job, output
+from cluster import output
 from cluster.config import load_study, studies
 from cluster.plan import Plan, make_plan
 from kernels import InputError, backtest
@@ -44,14 +44,14 @@ def test_each_ticker_is_a_study_with_paths_of_its_own(tmp_path: Path) -> None:
     near, far = plans(tmp_path)
     assert [plan.config.name for plan in (near, far)] == ["calls-NEAR", "calls-FAR"]
     assert near.market.digest != far.market.digest
-    outcomes = [job.run(plan, Watch()) for plan in (near, far)]
+    outcomes = [run_one(plan) for plan in (near, far)]
     assert [outcome.trials for outcome in outcomes] == [6, 6]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["calls-FAR", "calls-NEAR"]
 
 
 def test_a_score_is_of_the_median_over_paths_and_the_figure_says_which_path_it_shows(tmp_path: Path) -> None:
     plan = plans(tmp_path)[0]
-    outcome = job.run(plan, Watch())
+    outcome = run_one(plan)
     best = outcome.best.iloc[:1]
     rows = best[[p.name for p in plan.strategy.parameters]]
     growth = backtest(plan.market, plan.strategy, rows, costs=plan.costs).statistics.compose()["growth"]
@@ -63,7 +63,7 @@ def test_a_score_is_of_the_median_over_paths_and_the_figure_says_which_path_it_s
 
 def test_a_metric_and_a_parameter_of_one_name_both_stand_in_the_table(tmp_path: Path) -> None:
     plan = plans(tmp_path)[0]
-    job.run(plan, Watch())
+    run_one(plan)
     table = pd.read_parquet(plan.folder / "configs.parquet")
     assert set(table["exposure"]) == {0.5, 1.0, 2.0}
     assert table["measured_exposure"].between(0.0, 2.0).all()
