@@ -1,4 +1,4 @@
-"""A small study that is quick everywhere, and what is left of one when it has run."""
+"""Small studies that are quick everywhere, and what is left of one when it has run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from cluster import job
-from cluster.config import load_study
+from cluster.config import load_study, studies
 from cluster.plan import Plan, make_plan
 from cluster.pool import Pool
 
@@ -35,6 +35,24 @@ LEARNING = (
 )
 
 
+OPTIONS: dict[str, Any] = {
+    "name": "calls",
+    "market": {
+        **{"source": "gbm", "tickers": ["NEAR", "FAR"], "scenarios": 25, "days": 61, "step_days": 1, "seed": 4},
+        **{"volatility": 0.2, "implied_volatility": 0.25},
+    },
+    "strategy": {
+        "name": "option_hedge",
+        "search": {"rebalance_days": [1, 5], "exposure": [0.5, 1.0, 2.0]},
+        "compare": {"unhedged": {"hedge_ratio": 0.0}},
+    },
+    "costs": {"fee_bps": 1, "slippage_bps": 1, "option_spread": 0.01},
+    "search": {"sampler": "grid", "scope": "per_ticker"},
+    "compute": {"backend": "numba"},
+    "tracking": {"enabled": False},
+}
+
+
 def write_study(folder: Path) -> Path:
     """The small study as a file, its records in a database beside it."""
     path = folder / "small.yaml"
@@ -47,6 +65,13 @@ def small_plan(folder: Path, *overrides: str) -> Plan:
     """The small study, ready to run, its results under `folder/runs`."""
     path = folder / "small.yaml"
     return make_plan(load_study(path if path.exists() else write_study(folder), overrides), folder / "runs")
+
+
+def option_plans(folder: Path, *overrides: str) -> list[Plan]:
+    """The study of sold calls of each ticker, ready to run: its file in `folder`, its results under `folder/runs`."""
+    path = folder / "calls.yaml"
+    path.write_text(yaml.safe_dump(OPTIONS, sort_keys=False))
+    return [make_plan(each, folder / "runs") for each in studies(load_study(path, overrides))]
 
 
 class Watch:
