@@ -27,7 +27,7 @@ from tracking.address import ui_command
 from tracking.panels import Quantity
 
 LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
-MOST_SCORES = 6  # of several studies shown one by one while they run
+BAR_COLUMNS = 75  # of a terminal that the progress bar and its numbers take
 MOST_GAPS = 30  # of a market's gaps listed one by one
 
 
@@ -88,7 +88,7 @@ class Live:
             left = _duration((self._total - self._done) / rate)
             self._console.print(
                 f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left} left, "
-                f"best score {self._scores()}"
+                f"best score {self._scores(self._console.width)}"
             )
 
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
@@ -96,16 +96,16 @@ class Live:
         name = plan.config.name
         self._best[name] = max(self._best[name], float(rows["score"].max()))
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], best=f"best {self._scores()}")
+            best = self._scores(self._console.width - BAR_COLUMNS)
+            self._bar.update(self._bar.task_ids[0], best=f"best {best}")
 
-    def _scores(self) -> str:
-        """The best score so far: of the one study, of each ticker, or of many tickers the worst and the best."""
+    def _scores(self, room: int) -> str:
+        """The best score so far: of the one study, of each ticker, or where that is too long the worst and the best."""
         scores = list(self._best.values())
         if len(scores) == 1:
             return f"{scores[0]:.3f}"
-        if len(scores) > MOST_SCORES:
-            return f"{min(scores):.3f} to {max(scores):.3f}"
-        return ", ".join(f"{escape(self._tickers[name])} {score:.3f}" for name, score in self._best.items())
+        each = ", ".join(f"{self._tickers[name]} {score:.3f}" for name, score in self._best.items())
+        return escape(each) if len(each) <= room else f"{min(scores):.3f} to {max(scores):.3f}"
 
     def finishing(self) -> None:
         """Say what is still being waited for."""

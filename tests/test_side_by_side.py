@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,37 @@ from tracking.recorder import Recorder
 from tracking.records import StudyRecord
 
 TICKERS = ("NEAR", "FAR", "LAST")
-QUICK = (f"market.tickers=[{', '.join(TICKERS)}]", "market.scenarios=8", "market.days=31", "compute.backend=numpy")
+QUICK = (f"market.tickers=[{', '.join(TICKERS)}]", "market.scenarios=2", "market.days=31", "compute.backend=numpy")
 CONTINUOUS = ("search.trials=24", "search.batch=8", "strategy.search.exposure={low: 0.5, high: 2.0}")
 SEARCHES = {
     "grid": ("search.batch=4",),
     "sobol": ("search.sampler=sobol", *CONTINUOUS),
     "tpe": ("search.sampler=tpe", *CONTINUOUS),
 }
+Alone = Callable[[str], list[Plan]]
 FILES = ("configs.parquet", "trials.parquet", "baselines.parquet")
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def undrawn() -> Iterator[None]:
     """No pictures: they take seconds per study."""
-    monkeypatch.setattr(output, "draw", lambda *_: ())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "draw", lambda *_: ())
+        yield
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """The studies of one of `SEARCHES`, each run alone in this process; once for all tests that compare with them."""
+
+    @cache
+    def run(search: str) -> list[Plan]:
+        plans = in_folder(tmp_path_factory.mktemp("alone"), *SEARCHES[search])
+        for plan in plans:
+            run_one(plan)
+        return plans
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +70,6 @@ def ray() -> Iterator[Any]:
 
 
 def in_folder(folder: Path, *overrides: str) -> list[Plan]:
-    folder.mkdir(exist_ok=True)
     return option_plans(folder, *QUICK, *overrides)
 
 
@@ -73,31 +90,25 @@ def assert_same_files(plans: Sequence[Plan], alone: Sequence[Plan]) -> None:
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_each_study_gets_what_it_would_get_alone(undrawn: None, tmp_path: Path, search: str) -> None:
-    together = in_folder(tmp_path / "together", *SEARCHES[search])
-    watch = Watch()
-    outcomes = job.run(together, watch)
-    alone = in_folder(tmp_path / "alone", *SEARCHES[search])
-    for plan in alone:
-        run_one(plan)
-    assert_same_files(together, alone)
-    assert watch.configurations == sum(plan.trials + len(plan.baselines) for plan in together)
-    assert [outcome.evaluated for outcome in outcomes] == [plan.trials for plan in together]
+def test_each_study_gets_what_it_would_get_alone(alone: Alone, tmp_path: Path, search: str) -> None:
+    plans, watch = in_folder(tmp_path, *SEARCHES[search]), Watch()
+    outcomes = job.run(plans, watch)
+    assert_same_files(plans, alone(search))
+    assert watch.configurations == sum(plan.trials + len(plan.baselines) for plan in plans)
+    assert [outcome.evaluated for outcome in outcomes] == [plan.trials for plan in plans]
 
 
-@pytest.mark.parametrize("search", ["sobol", "tpe"])
+@pytest.mark.parametrize("search", SEARCHES)
 def test_workers_change_nothing(
-    ray: Any, undrawn: None, tmp_path: Path, search: str, monkeypatch: pytest.MonkeyPatch
+    ray: Any, alone: Alone, tmp_path: Path, search: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "SMALLEST_CHUNK", 3)  # a batch of 8 is three chunks
-    together = in_folder(tmp_path / "ray", *SEARCHES[search], "compute.pool=ray", "compute.workers=2")
-    job.run(together, Watch())
-    here = in_folder(tmp_path / "here", *SEARCHES[search])
-    job.run(here, Watch())
-    assert_same_files(together, here)
+    plans = in_folder(tmp_path, *SEARCHES[search], "compute.pool=ray", "compute.workers=2")
+    job.run(plans, Watch())
+    assert_same_files(plans, alone(search))
 
 
-def test_studies_take_turns_and_one_that_ends_drops_out(undrawn: None, tmp_path: Path) -> None:
+def test_studies_take_turns_and_one_that_ends_drops_out(tmp_path: Path) -> None:
     near, far, last = in_folder(tmp_path, *SEARCHES["tpe"])
     run_one(far)
     watch = Watch()
@@ -108,7 +119,7 @@ def test_studies_take_turns_and_one_that_ends_drops_out(undrawn: None, tmp_path:
     assert watch.configurations == 2 * 24 + 3  # and a baseline of each
 
 
-def test_seconds_of_the_studies_add_up_to_the_runs(undrawn: None, tmp_path: Path) -> None:
+def test_seconds_of_the_studies_add_up_to_the_runs(tmp_path: Path) -> None:
     began = time.perf_counter()
     outcomes = job.run(in_folder(tmp_path), Watch())
     took = time.perf_counter() - began
@@ -124,7 +135,7 @@ def tasks_and_rows(folder: Path) -> tuple[list[Task], list[pd.DataFrame]]:
     return [plan.task for plan in plans], [plan.space.random(50 * n, seed=n) for n, plan in enumerate(plans, 1)]
 
 
-def alone(task: Task, rows: pd.DataFrame) -> pd.DataFrame:
+def in_its_own_pool(task: Task, rows: pd.DataFrame) -> pd.DataFrame:
     own = LocalPool([task])
     own.submit(0, rows)
     return own.result(lambda _: None)[1]
@@ -135,7 +146,7 @@ def test_chunks_of_all_tasks_share_the_workers(
     ray: Any, tmp_path: Path, killed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks, rows = tasks_and_rows(tmp_path)
-    expected = [alone(task, table) for task, table in zip(tasks, rows, strict=True)]
+    expected = [in_its_own_pool(task, table) for task, table in zip(tasks, rows, strict=True)]
     monkeypatch.setattr(pool, "SMALLEST_CHUNK", 16)
     monkeypatch.setattr(pool, "CHUNK", 16)
     shared = RayPool(tasks, workers=2, gpus=0, threads=1, address=None)
@@ -188,25 +199,23 @@ class Stopping(LocalPool):
         return super().result(progress)
 
 
-@pytest.mark.parametrize("batches", [1, 4, 8])
+@pytest.mark.parametrize("batches", [1, 5], ids=["before any trial", "in the second study"])
 def test_an_interrupted_run_goes_on_where_each_study_stood(
-    undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
+    alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
-    plans = in_folder(tmp_path / "stopped", *SEARCHES["tpe"])
+    plans = in_folder(tmp_path, *SEARCHES["tpe"])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(job, "open_pool", lambda tasks, compute: Stopping(tasks, batches))
         job.run(plans, Watch())
     watch = Watch()
     outcomes = job.run(plans, watch, resume=True)
-    told = max(0, batches - len(plans))  # the others were baselines
-    assert sum(watch.done_before) == 8 * told
-    assert sum(outcome.evaluated for outcome in outcomes) == 8 * (9 - told)
-    through = in_folder(tmp_path / "through", *SEARCHES["tpe"])
-    job.run(through, Watch())
-    assert_same_files(plans, through)
+    told = max(0, batches - len(plans))  # the first ones were baselines
+    assert watch.done_before == [8] * told + [0] * (3 - told)
+    assert [outcome.evaluated for outcome in outcomes] == [24 - before for before in watch.done_before]
+    assert_same_files(plans, alone("tpe"))
 
 
-def test_studies_that_are_there_are_refused_together_and_nothing_new_is_left(undrawn: None, tmp_path: Path) -> None:
+def test_studies_that_are_there_are_refused_together_and_nothing_new_is_left(tmp_path: Path) -> None:
     near, far, last = in_folder(tmp_path)
     job.run([near, last], Watch())
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -261,9 +270,9 @@ def runs_in_mlflow(uri: str) -> dict[str, list[str]]:
     return {parent.info.run_name: children[parent.info.run_id] for parent in parents}
 
 
-def test_a_killed_run_is_resumed_to_the_same_studies_and_records(undrawn: None, tmp_path: Path) -> None:
+def test_a_killed_run_is_resumed_to_the_same_studies_and_records(alone: Alone, tmp_path: Path) -> None:
     uri = new_store(tmp_path, "another")
-    search = ("search.sampler=sobol", *CONTINUOUS, "search.trials=60", "search.batch=4")
+    search = (*SEARCHES["sobol"], "search.batch=1")
     tracking = f"tracking={{enabled: true, uri: '{uri}'}}"
     plans = in_folder(tmp_path, *search, tracking)
     words = [word for setting in (*QUICK, *search, tracking) for word in ("--set", setting)]
@@ -281,10 +290,7 @@ def test_a_killed_run_is_resumed_to_the_same_studies_and_records(undrawn: None, 
     assert resumed.returncode == 0, told.decode()
     outcomes = json.loads(printed)
     assert [outcome["study"] for outcome in outcomes] == [plan.config.name for plan in plans]
-    assert all(0 < outcome["evaluated"] < 60 for outcome in outcomes)
-    expected = sorted(["baseline unhedged", *(f"trial {number}" for number in range(60))])
+    assert all(0 < outcome["evaluated"] < 24 for outcome in outcomes)
+    expected = sorted(["baseline unhedged", *(f"trial {number}" for number in range(24))])
     assert runs_in_mlflow(uri) == {plan.config.name: expected for plan in plans}
-    through = in_folder(tmp_path / "through", *search)
-    for plan in through:
-        run_one(plan)
-    assert_same_files(plans, through)
+    assert_same_files(plans, alone("sobol"))
