@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -68,6 +69,11 @@ def identify(plan: Plan, study: Study) -> Identity:
         if changed:
             raise InputError(f"{plan.folder}: {change}; set it back, or use another name" for change in changed)
         now = replace(now, study_id=kept.study_id)
+    else:
+        with contextlib.suppress(OSError, ValueError, TypeError):  # there is none to read
+            begun = Identity(**json.loads(path.read_text()))
+            if begun == replace(now, study_id=begun.study_id):
+                now = begun  # stopped before its first results: its run in MLflow goes on
     replace_text(path, json.dumps(asdict(now), indent=1) + "\n")
     replace_text(resolved, resolved_yaml(plan.config))
     return now
