@@ -67,6 +67,7 @@ def run(plan: Plan, display: Display, *, resume: bool = False, top: int = 5) -> 
         trials=plan.config.search.trials,
         batch=plan.batch,
         seed=plan.config.search.seed,
+        cloud=plan.config.search.cloud,
         resume=resume,
     )
     identity = output.identify(plan, study)
