@@ -31,13 +31,14 @@ class Cloud:
     """`size` configurations per trial: the point itself and `size - 1` scrambled Sobol points in a box round it.
 
     The box reaches `start` of each parameter's range to either side (in the logarithm where the range is
-    logarithmic) in the first trial of a study, `end` in the last, geometrically between; where it would leave the
-    range it ends there. `statistic` of the scores, a word or a quantile, is what the sampler is told.
+    logarithmic) in the first trial of a study, `end` in the last, geometrically between (None: `start` throughout);
+    where it would leave the range it ends there. `statistic` of the scores, a word or a quantile, is what the
+    sampler is told.
     """
 
     size: int
     start: float = 0.1
-    end: float = 0.1
+    end: float | None = None
     statistic: str | float = "median"
 
     def problems(self) -> list[str]:
@@ -45,10 +46,10 @@ class Cloud:
         problems: list[str] = []
         if not 2 <= self.size <= LARGEST:
             problems.append(f"search.configs_per_trial: 2 to {LARGEST} make a cloud, got {self.size}")
-        if not 0.0 < self.end <= self.start <= 1.0:
+        if not 0.0 < self._last <= self.start <= 1.0:
             problems.append(
                 "search.cloud_radius: 0 < end <= start <= 1 must hold, as a share of each range, "
-                f"got start={self.start:g}, end={self.end:g}"
+                f"got start={self.start:g}, end={self._last:g}"
             )
         if isinstance(self.statistic, str):
             if self.statistic not in STATISTICS:
@@ -74,9 +75,9 @@ class Cloud:
         """The cloud in plain values (JSON): equal for equal clouds in a study of so many trials."""
         return {
             "configs_per_trial": self.size,
-            "cloud_radius": {"start": self.start, "end": self.end},
+            "cloud_radius": {"start": self.start, "end": self._last},
             "cloud_statistic": self.statistic,
-            "shrinks_over": trials if self.start != self.end else None,
+            "shrinks_over": trials if self.start != self._last else None,
         }
 
     def radius(self, number: int, trials: int) -> float:
@@ -85,7 +86,7 @@ class Cloud:
         >>> [round(Cloud(8, 0.2, 0.05).radius(n, 3), 3) for n in range(3)]
         [0.2, 0.1, 0.05]
         """
-        return float(self.start * (self.end / self.start) ** (number / max(1, trials - 1)))
+        return float(self.start * (self._last / self.start) ** (number / max(1, trials - 1)))
 
     def around(self, space: Space, points: pd.DataFrame, *, first: int, seed: int, trials: int) -> pd.DataFrame:
         """The clouds of trials `first` .. `first + n - 1` at their n points, `size` rows each, the point itself first.
@@ -118,6 +119,10 @@ class Cloud:
         within = np.where(scores <= np.maximum(told, scores.min(axis=1))[:, None], scores, -np.inf)
         members: IntArray = within.argmax(axis=1)
         return members
+
+    @property
+    def _last(self) -> float:
+        return self.start if self.end is None else self.end
 
     def _summary(self, scores: FloatArray) -> tuple[float, float, float, float]:
         lower, median, upper = (float(q) for q in np.quantile(scores, [0.25, 0.5, 0.75]))
