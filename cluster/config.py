@@ -33,7 +33,7 @@ from cluster.option_config import OptionMarketConfig
 from cluster.study_text import FileDumper, apply_overrides, explain, read_yaml, short
 from cluster.study_values import Flag, Moment, Number, Section, Whole
 from kernels.errors import InputError
-from search.cloud import Cloud
+from search.cloud import STATISTICS, Cloud
 from search.targets import DEFAULTS
 
 # ---- values
@@ -68,6 +68,22 @@ def _price_of_trading(value: Any) -> Any:
     return value
 
 
+def _radius(value: Any) -> Any:
+    if isinstance(value, dict) or _share(value):
+        return value
+    raise ValueError(f"a share of each range, above 0 and at most 1, or {{start, end}} is needed, got {short(value)}")
+
+
+def _statistic(value: Any) -> Any:
+    if value in STATISTICS or (_share(value) and value < 1.0):
+        return value
+    raise ValueError(f"{', '.join(STATISTICS)} or a quantile between 0 and 1 is needed, got {short(value)}")
+
+
+def _share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 < value <= 1.0
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Share = Annotated[Number, Field(gt=0, le=1)]
 Bps = Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0, lt=10_000)]
@@ -94,6 +110,10 @@ class TargetKeys(TypedDict, total=False):
     at_most: Number
     reservation: Number
     weight: Number
+
+
+def _kind_of_radius(value: Any) -> str:
+    return "share" if isinstance(value, (int, float)) else "shrinking"
 
 
 def _kind_of_search(value: Any) -> str:
@@ -192,6 +212,13 @@ class Shrinking(Section):
     end: Share
 
 
+Radius = Annotated[
+    Annotated[Share, Tag("share")] | Annotated[Shrinking, Tag("shrinking")],
+    Discriminator(_kind_of_radius),
+    BeforeValidator(_radius),
+]
+
+
 class SearchConfig(Section):
     """Where to look: every grid point, or `trials` points of a sampler, `batch` at a time.
 
@@ -209,8 +236,8 @@ class SearchConfig(Section):
     scope: Literal["portfolio", "per_ticker"] = "portfolio"
     over_paths: Literal["median", "mean"] | Annotated[Number, Field(gt=0, lt=1)] = "median"
     configs_per_trial: Annotated[Whole, Field(ge=1)] = 1
-    cloud_radius: Share | Shrinking = 0.1
-    cloud_statistic: Literal["median", "mean", "best"] | Annotated[Number, Field(gt=0, lt=1)] = "median"
+    cloud_radius: Radius = 0.1
+    cloud_statistic: Annotated[str | Number, BeforeValidator(_statistic)] = "median"
 
     @model_validator(mode="after")
     def _ends(self) -> SearchConfig:
