@@ -56,13 +56,13 @@ def samplers(_: Market) -> Table:
     space = Space.of(STRATEGIES["option_hedge"], search=RANGES)
     grid = Space.of(STRATEGIES["option_hedge"], search=GRID)
     here, there = (
-        _engine(space, _market(paths, stream)) for paths, stream in ((PATHS, "train"), (OTHER_PATHS, "holdout"))
+        engine(space, option_market(paths, stream)) for paths, stream in ((PATHS, "train"), (OTHER_PATHS, "holdout"))
     )
-    goal = _found("grid", grid, 0, 1, np.inf, here, there)
+    goal = run_study("grid", grid, 0, 1, np.inf, here, there)
     rows = [("grid", "1", _four(goal.best), f"{BUDGET:,}", "1", "", _four(goal.elsewhere))]
-    for sampler, size in _contestants():
-        found = [_found(sampler, space, seed, size, goal.best, here, there) for seed in SEEDS]
-        rows.append((sampler, str(size), *_summary(found)))
+    for sampler, size in contestants():
+        found = [run_study(sampler, space, seed, size, goal.best, here, there) for seed in SEEDS]
+        rows.append((sampler, str(size), *summary(found)))
     return Table(
         f"{BUDGET:,} configurations of option_hedge: the best score, and how soon the grid's best was reached",
         (
@@ -82,12 +82,12 @@ def samplers(_: Market) -> Table:
     )
 
 
-def _contestants() -> Iterator[tuple[str, int]]:
+def contestants() -> Iterator[tuple[str, int]]:
     yield "sobol", 1
     yield from ((sampler, size) for sampler in LEARNERS if sampler != "nsga2" for size in CLOUDS)
 
 
-def _market(paths: int, stream: str) -> OptionMarket:
+def option_market(paths: int, stream: str) -> OptionMarket:
     return heston(
         "SIM",
         parameters=HestonParameters(v0=0.07, kappa=4.0, theta=0.08, xi=0.7, rho=-0.5),
@@ -103,11 +103,11 @@ def _market(paths: int, stream: str) -> OptionMarket:
     )
 
 
-def _engine(space: Space, market: OptionMarket) -> Engine:
+def engine(space: Space, market: OptionMarket) -> Engine:
     return Engine(market, space.strategy, COSTS, NumbaBackend(), frozenset(space.none_everywhere))
 
 
-def _found(sampler: str, space: Space, seed: int, size: int, goal: float, here: Engine, there: Engine) -> Found:
+def run_study(sampler: str, space: Space, seed: int, size: int, goal: float, here: Engine, there: Engine) -> Found:
     """One study, run as `hedgegrid run` runs it: ask, backtest, tell."""
     with TemporaryDirectory() as folder:
         study = Study.open(
@@ -134,7 +134,7 @@ def _found(sampler: str, space: Space, seed: int, size: int, goal: float, here: 
     return Found(best, *reached, elsewhere=float(TARGETS.score(there.metrics(chosen))["score"].iloc[0]))
 
 
-def _summary(found: list[Found]) -> tuple[str, ...]:
+def summary(found: list[Found]) -> tuple[str, ...]:
     each = pd.DataFrame(found)
     middle = each.median()
     reached = int(np.isfinite(each["configurations"]).sum())

@@ -244,7 +244,8 @@ def publish(
 def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, importance: Mapping[str, float], trials: int) -> str:
     """The study in Markdown: the question, the best trials beside the baselines, what to keep in mind."""
     shown = ["score", "targets_met", *plan.targets.metrics]
-    head = ["", *plan.space.searched, *shown]
+    ranked = ["cloud_score"] if plan.config.search.cloud else []
+    head = ["", *plan.space.searched, *ranked, *shown]
     lines = [f"# {plan.config.name}", "", plan.config.question, "", tried(plan, trials), ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     rows = [(f"trial {r['trial']}", r) for r in best.head(5).to_dict("records")]
@@ -253,6 +254,7 @@ def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, importance: Ma
         cells = [
             _parameter(plan, p).text(row[p]) if isinstance(row[p], float) else str(row[p]) for p in plan.space.searched
         ]
+        cells += [f"{row[name]:.3f}" if name in row else "" for name in ranked]  # a baseline is no cloud
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
         cells += [_metric(m).text(row[m]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
