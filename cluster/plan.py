@@ -74,11 +74,21 @@ class Plan:
         return frozenset(n for n in self.space.none_everywhere if self.baselines.get(n, pd.Series()).isna().all())
 
     @property
+    def configurations(self) -> int:
+        """Configurations of all trials."""
+        return self.trials * self.config.search.configs_per_trial
+
+    @property
+    def together(self) -> int:
+        """Configurations of one batch."""
+        return min(self.batch, self.trials) * self.config.search.configs_per_trial
+
+    @property
     def chunks(self) -> int:
-        """Chunks that the trials are cut into."""
+        """Chunks that the configurations are cut into."""
         workers = self.config.compute.workers or 1
-        whole, rest = divmod(self.trials, self.batch)
-        return whole * sum(1 for _ in chunks(self.batch, workers)) + sum(1 for _ in chunks(rest, workers))
+        whole, rest = divmod(self.configurations, self.together)
+        return whole * sum(1 for _ in chunks(self.together, workers)) + sum(1 for _ in chunks(rest, workers))
 
     @property
     def blocks(self) -> int:
@@ -92,24 +102,24 @@ class Plan:
         return {
             "planes of the market": plane * (len(market_planes(self.market, self.costs)) + len(self.strategy.planes)),
             "one more value of a lookback": plane,
-            "statistics of one launch": min(self.choice.backend.output_bytes, each * min(self.batch, self.trials)),
-            "results of one batch": 8
-            * min(self.batch, self.trials)
-            * (len(self.strategy.parameters) + len(self.strategy.metrics)),
+            "statistics of one launch": min(self.choice.backend.output_bytes, each * self.together),
+            "results of one batch": 8 * self.together * (len(self.strategy.parameters) + len(self.strategy.metrics)),
         }
 
     def estimate(self) -> tuple[float, float]:
-        """Configurations per second measured on a few of them (after compiling), and seconds for all trials."""
+        """Configurations per second measured on a few of them (after compiling), and seconds for all."""
         workers = self.config.compute.workers or 1
         engine = self.task.engine(max(1, cores() // workers))
-        sample = self.space.random(min(SAMPLE, self.trials), seed=0) if self.space.searched else self.space.grid()
+        sample = (
+            self.space.random(min(SAMPLE, self.configurations), seed=0) if self.space.searched else self.space.grid()
+        )
         engine.metrics(sample.iloc[:1])
         engine.metrics(sample)
         started = time.perf_counter()
         engine.metrics(sample)
         rate = len(sample) / (time.perf_counter() - started)
         together = workers if self.config.compute.address else min(workers, cores())
-        return rate, self.trials / rate / together
+        return rate, self.configurations / rate / together
 
 
 def make_plan(config: StudyConfig, runs: Path) -> Plan:
@@ -154,7 +164,12 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         batch = batch_size(config)
         trials = attempt(
             lambda: samplers.check(
-                config.search.sampler, space, trials=config.search.trials, batch=batch, seed=config.search.seed
+                config.search.sampler,
+                space,
+                trials=config.search.trials,
+                batch=batch,
+                seed=config.search.seed,
+                cloud=config.search.cloud,
             )
         )
         if market is not None:
