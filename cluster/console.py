@@ -15,16 +15,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cluster.job import Outcome
+from cluster.advice import wanted
 from cluster.output import caveats, moved
 from cluster.plan import Plan
 from cluster.pool import Pool
-from kernels import METRICS, Market, Strategy
+from cluster.portfolio import Portfolio
+from cluster.running import Outcome
+from kernels import Market, Strategy
+from kernels.errors import InputError
 from kernels.market_calendar import when
 from kernels.market_check import Description
 from kernels.option_market import OptionMarket
 from tracking.address import ui_command
-from tracking.panels import Quantity
 
 LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
 BAR_COLUMNS = 75  # of a terminal that the progress bar and its numbers take
@@ -126,27 +128,39 @@ class Live:
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """The best trials beside the baselines, where everything lies, and how to browse it."""
     plan = outcome.plan
-    beside = " beside the baselines" if len(outcome.baselines) else ""
+    beside = " beside the baselines" if len(outcome.found.baselines) else ""
     each = f" of {plan.config.search.configs_per_trial:,} configurations" if plan.config.search.cloud else ""
     title = f"{plan.config.name}: best of {outcome.trials:,} trials{each}{beside}"
-    rows = [(f"trial {int(r['trial'])}", r) for r in outcome.best.to_dict("records")]
+    rows = [(f"trial {int(r['trial'])}", r) for r in outcome.found.best.to_dict("records")]
     baselines = [
         (escape(str(label)), row)
-        for label, row in zip(outcome.baselines.index, outcome.baselines.to_dict("records"), strict=True)
+        for label, row in zip(outcome.found.baselines.index, outcome.found.baselines.to_dict("records"), strict=True)
     ]
     table = _ranking(plan, title, rows, baselines)
     if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
         table = _standing(plan, title, rows, baselines, console.width)
     console.print(table)
-    wanted = ", ".join(
-        f"{t.metric} {'>=' if t.direction > 0 else '<='} {_text(t.metric, t.value)}" for t in plan.targets.targets
-    )
-    console.print(f"targets: {wanted} (a margin of 0 or more meets its target)")
-    if outcome.importance:
-        console.print(f"what moved the score: {moved(outcome.importance)}")
+    console.print(f"targets: {wanted(plan)} (a margin of 0 or more meets its target)")
+    if outcome.found.importance:
+        console.print(f"what moved the score: {moved(outcome.found.importance)}")
+    _advise(console, outcome.found.advice)
     for caveat in caveats(plan, outcome.trials):
         console.print(f"note: {escape(caveat)}")
     console.print(f"time: {_spent(outcome.seconds)}")
+    _say_where(console, outcome)
+
+
+def _advise(console: Console, advice: Sequence[str]) -> None:
+    """The recommendation in bold, what stands behind it below."""
+    first, *others = (escape(sentence) for sentence in advice)
+    console.print(f"\n[bold]{first}[/]")
+    for sentence in others:
+        console.print(f"  {sentence}")
+
+
+def _say_where(console: Console, outcome: Outcome) -> None:
+    """Where the files of a study lie, and how to browse its trials."""
+    plan = outcome.plan
     console.print(f"files: {outcome.folder}/ (best.yaml, configs.parquet, figures/figures.html)", soft_wrap=True)
     if outcome.trials_url:
         if outcome.trials > plan.config.tracking.max_runs:
@@ -192,9 +206,9 @@ def _standing(plan: Plan, title: str, rows: Rows, baselines: Rows, width: int) -
     return table
 
 
-def outcome_json(*outcomes: Outcome) -> str:
-    """The outcome for programs; of several studies a list."""
-    found = [
+def outcome_json(outcomes: Sequence[Outcome], portfolio: Portfolio | InputError | None) -> str:
+    """The outcome for programs; of several studies `studies` and, where there is one, the `portfolio` of their winners."""
+    found: list[dict[str, Any]] = [
         {
             "study": outcome.plan.config.name,
             "folder": str(outcome.folder),
@@ -203,31 +217,62 @@ def outcome_json(*outcomes: Outcome) -> str:
             "backend": outcome.plan.choice.backend.name,
             "data_digest": outcome.plan.market.digest,
             "seconds": outcome.seconds,
-            "best": _plain(outcome.best.to_dict("records")),
-            "baselines": {str(k): _plain(v) for k, v in outcome.baselines.to_dict("index").items()},
-            "importance": outcome.importance,
+            "best": _plain(outcome.found.best.to_dict("records")),
+            "baselines": {str(k): _plain(v) for k, v in outcome.found.baselines.to_dict("index").items()},
+            "importance": outcome.found.importance,
+            "at_dearer_costs": {
+                f"{m:g}x": _plain(row) for m, row in outcome.found.winner.stress.to_dict("index").items()
+            },
+            "break_even": _plain(outcome.found.winner.break_even),
+            "on_unseen_paths": None
+            if outcome.found.winner.unseen is None
+            else _plain(outcome.found.winner.unseen.to_dict()),
+            "advice": outcome.found.advice,
             "caveats": caveats(outcome.plan, outcome.trials),
             "study_url": outcome.study_url,
         }
         for outcome in outcomes
     ]
-    return json.dumps(found[0] if len(found) == 1 else found, indent=1)
+    if len(found) == 1:
+        return json.dumps(found[0], indent=1)
+    rows = _plain(portfolio.rows.to_dict("index")) if isinstance(portfolio, Portfolio) else None
+    return json.dumps({"studies": found, "portfolio": rows}, indent=1)
 
 
-def show_tickers(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """The best trial of each ticker's study, and the time they took together."""
+def show_tickers(console: Console, outcomes: Sequence[Outcome], portfolio: Portfolio | InputError) -> None:
+    """The best trial of each ticker's study, their portfolio, what to do, and the time they took together."""
     plan = outcomes[0].plan
     table = Table(title="the best of each ticker", title_justify="left")
     for head in ("", *plan.space.searched, "score", "targets_met", *plan.targets.metrics):
         table.add_column(head.replace("_", "\n"), justify="left" if not head else "right")
     for outcome in outcomes:
-        row = {str(k): v for k, v in outcome.best.iloc[0].items()}
+        row = {str(k): v for k, v in outcome.found.best.iloc[0].items()}
         own = outcome.plan
         cells = [_value(row[name]) for name in own.space.searched]
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(own.targets.metrics)}"]
-        cells += [_text(m, row[m]) for m in own.targets.metrics]
-        table.add_row(", ".join(own.market.tickers), *cells)
+        cells += [own.metric(m).text(row[own.metric(m).name]) for m in own.targets.metrics]
+        table.add_row(", ".join(own.market.tickers), *cells, end_section=outcome is outcomes[-1])
+    if isinstance(portfolio, Portfolio):
+        for label, line in portfolio.rows.drop(index="members").iterrows():
+            row = {str(k): v for k, v in line.items()}
+            cells = [""] * len(plan.space.searched)
+            cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
+            cells += [plan.metric(m).text(row[m]) for m in plan.targets.metrics]
+            table.add_row("portfolio" if label == "portfolio" else "on unseen paths", *cells, style="bold")
     console.print(table)
+    console.print(f"targets: {wanted(plan)}")
+    for outcome in outcomes:
+        _advise(console, outcome.found.advice)
+    if isinstance(portfolio, Portfolio):
+        _advise(console, portfolio.advice)
+    else:
+        console.print(f"\n{escape(str(portfolio))}")
+    console.print()
+    told = [caveats(outcome.plan, outcome.trials) for outcome in outcomes]
+    for caveat in dict.fromkeys(sentence for each in told for sentence in each):
+        console.print(f"note: {escape(caveat)}")
+    for outcome in outcomes:
+        _say_where(console, outcome)
     whole = {what: sum(outcome.seconds[what] for outcome in outcomes) for what in outcomes[0].seconds}
     console.print(f"time of all: {_spent(whole)}")
 
@@ -359,17 +404,15 @@ def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
         cells.append(f"{row['cloud_score']:.3f}" if "cloud_score" in row else "")  # a baseline is no cloud
     cells.append(f"{row['score']:.3f}")
     cells.append(f"{int(row['targets_met'])} of {len(plan.targets.metrics)}")
-    return cells + [f"{_text(m, row[m])} ({row[f'margin_{m}']:+.2f})" for m in plan.targets.metrics]
+    return cells + [
+        f"{plan.metric(m).text(row[plan.metric(m).name])} ({row[f'margin_{m}']:+.2f})" for m in plan.targets.metrics
+    ]
 
 
 def _value(value: Any) -> str:
     if pd.isna(value):
         return "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _text(metric: str, value: float) -> str:
-    return Quantity(metric, METRICS[metric].unit, METRICS[metric].good).text(value)
 
 
 def _plain(value: Any) -> Any:
