@@ -58,13 +58,8 @@ def run(
     with console.status("reading market and strategy") if console.is_terminal and not quiet else nullcontext():
         plans = [make_plan(each, runs) for each in studies(load_study(study, overrides or []))]
     live = view.Live(console, quiet=quiet or as_json)
-    outcomes = []
     try:
-        for plan in plans:
-            outcomes.append(run_job(plan, live, resume=resume))
-            live.close()
-            if not as_json:
-                view.show_outcome(console, outcomes[-1])
+        outcomes = run_job(plans, live, resume=resume)
     except KeyboardInterrupt:
         live.close()
         _stop("interrupted", _again(study, overrides or [], runs))
@@ -75,7 +70,10 @@ def run(
         live.close()
     if as_json:
         print(view.outcome_json(*outcomes))
-    elif len(outcomes) > 1:
+        return
+    for outcome in outcomes:
+        view.show_outcome(console, outcome)
+    if len(outcomes) > 1:
         view.show_tickers(console, outcomes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,33 +27,44 @@ from tracking.address import ui_command
 from tracking.panels import Quantity
 
 LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
+BAR_COLUMNS = 75  # of a terminal that the progress bar and its numbers take
 MOST_GAPS = 30  # of a market's gaps listed one by one
 
 
 class Live:
-    """A progress bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet."""
+    """A progress bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet.
+
+    One for all studies of a run: they go on side by side.
+    """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
         self._bar: Progress | None = None
-        self._best = 0.0
+        self._best: dict[str, float] = {}  # so far, by study
+        self._tickers: dict[str, str] = {}
         self._total = self._done = 0
         self._began = self._told = 0.0
 
-    def started(self, plan: Plan, pool: Pool, done: int) -> None:
+    def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
         """Say what is about to run."""
-        self._total = plan.configurations - done * plan.config.search.configs_per_trial + len(plan.baselines)
+        counts = [
+            plan.configurations - before * plan.config.search.configs_per_trial + len(plan.baselines)
+            for plan, before in zip(plans, done, strict=True)
+        ]
+        self._best = {plan.config.name: 0.0 for plan in plans}
+        self._tickers = {plan.config.name: ", ".join(plan.market.tickers) for plan in plans}
+        self._total, self._done = sum(counts), 0
         self._began = self._told = time.perf_counter()
         if self._quiet:
             return
-        market, backend = plan.market, plan.choice.backend.name
-        self._done, self._best = 0, 0.0
-        self._console.print(
-            f"[bold]{escape(plan.config.name)}[/]  {plan.strategy.name} on {_size(market)}, "
-            f"{self._total:,} configurations ({_bar_steps(market, self._total):,} bar-steps)"
-        )
-        resumed = f"; {done:,} trials were done before" if done else ""
-        self._console.print(f"backend {backend}: {escape(plan.choice.reason)}; {pool.where}{resumed}")
+        for plan, count in zip(plans, counts, strict=True):
+            self._console.print(
+                f"[bold]{escape(plan.config.name)}[/]  {plan.strategy.name} on {_size(plan.market)}, "
+                f"{count:,} configurations ({_bar_steps(plan.market, count):,} bar-steps)"
+            )
+        choice = plans[0].choice
+        resumed = f"; {sum(done):,} trials were done before" if any(done) else ""
+        self._console.print(f"backend {choice.backend.name}: {escape(choice.reason)}; {pool.where}{resumed}")
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -80,14 +91,24 @@ class Live:
             left = _duration((self._total - self._done) / rate)
             self._console.print(
                 f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left} left, "
-                f"best score {self._best:.3f}"
+                f"best score {self._scores(self._console.width)}"
             )
 
-    def scored(self, rows: pd.DataFrame) -> None:
-        """Keep the best score in view."""
-        self._best = max(self._best, float(rows["score"].max()))
+    def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
+        """Keep the best scores in view."""
+        name = plan.config.name
+        self._best[name] = max(self._best[name], float(rows["score"].max()))
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], best=f"best {self._best:.3f}")
+            best = self._scores(self._console.width - BAR_COLUMNS)
+            self._bar.update(self._bar.task_ids[0], best=f"best {best}")
+
+    def _scores(self, room: int) -> str:
+        """The best score so far: of the one study, of each ticker, or where that is too long the worst and the best."""
+        scores = list(self._best.values())
+        if len(scores) == 1:
+            return f"{scores[0]:.3f}"
+        each = ", ".join(f"{self._tickers[name]} {score:.3f}" for name, score in self._best.items())
+        return escape(each) if len(each) <= room else f"{min(scores):.3f} to {max(scores):.3f}"
 
     def finishing(self) -> None:
         """Say what is still being waited for."""
@@ -125,10 +146,7 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
         console.print(f"what moved the score: {moved(outcome.importance)}")
     for caveat in caveats(plan, outcome.trials):
         console.print(f"note: {escape(caveat)}")
-    whole = sum(outcome.seconds.values())
-    shares = sorted(outcome.seconds.items(), key=lambda spent: -spent[1])
-    told = ", ".join(f"{what} {seconds:.1f} s ({seconds / whole:.0%})" for what, seconds in shares)
-    console.print(f"time: {whole:.1f} s; {told}")
+    console.print(f"time: {_spent(outcome.seconds)}")
     console.print(f"files: {outcome.folder}/ (best.yaml, configs.parquet, figures/figures.html)", soft_wrap=True)
     if outcome.trials_url:
         if outcome.trials > plan.config.tracking.max_runs:
@@ -197,7 +215,7 @@ def outcome_json(*outcomes: Outcome) -> str:
 
 
 def show_tickers(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """The best trial of each ticker's study."""
+    """The best trial of each ticker's study, and the time they took together."""
     plan = outcomes[0].plan
     table = Table(title="the best of each ticker", title_justify="left")
     for head in ("", *plan.space.searched, "score", "targets_met", *plan.targets.metrics):
@@ -210,6 +228,19 @@ def show_tickers(console: Console, outcomes: Sequence[Outcome]) -> None:
         cells += [_text(m, row[m]) for m in own.targets.metrics]
         table.add_row(", ".join(own.market.tickers), *cells)
     console.print(table)
+    whole = {what: sum(outcome.seconds[what] for outcome in outcomes) for what in outcomes[0].seconds}
+    console.print(f"time of all: {_spent(whole)}")
+
+
+def _spent(seconds: Mapping[str, float]) -> str:
+    """The whole time and its shares, largest first.
+
+    >>> _spent({"records": 1.0, "backtests": 3.0})
+    '4.0 s; backtests 3.0 s (75%), records 1.0 s (25%)'
+    """
+    whole = sum(seconds.values())
+    shares = sorted(seconds.items(), key=lambda spent: -spent[1])
+    return f"{whole:.1f} s; " + ", ".join(f"{what} {s:.1f} s ({s / whole:.0%})" for what, s in shares)
 
 
 def _size(market: Market | OptionMarket) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -21,7 +22,7 @@ import yaml
 
 from cluster.config import StudyConfig, load_study, resolved_yaml, study_digest
 from cluster.plan import Plan
-from kernels import METRICS, backtest, paths
+from kernels import backtest, paths
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
 from search.cloud import SUMMARY
@@ -69,6 +70,11 @@ def identify(plan: Plan, study: Study) -> Identity:
         if changed:
             raise InputError(f"{plan.folder}: {change}; set it back, or use another name" for change in changed)
         now = replace(now, study_id=kept.study_id)
+    else:
+        with contextlib.suppress(OSError, ValueError, TypeError):  # there is none to read
+            begun = Identity(**json.loads(path.read_text()))
+            if begun == replace(now, study_id=begun.study_id):
+                now = begun  # stopped before its first results: its run in MLflow goes on
     replace_text(path, json.dumps(asdict(now), indent=1) + "\n")
     replace_text(resolved, resolved_yaml(plan.config))
     return now
@@ -139,7 +145,7 @@ def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
         **({name: float(row[name]) for name in SUMMARY} if plan.config.search.cloud else {}),
         "targets_met": f"{int(row['targets_met'])} of {len(plan.targets.metrics)}",
         "margins": {m: float(row[f"margin_{m}"]) for m in plan.targets.metrics},
-        "metrics": {m: float(row[plan.space.measured(m)]) for m in METRICS},
+        "metrics": {m: float(row[plan.space.measured(m)]) for m in plan.strategy.metrics},
         "costs": plan.config.costs.model_dump(),
         "from": {
             "study": plan.config.name,
@@ -159,7 +165,7 @@ def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
 def draw(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) -> Iterator[Figure]:
     """The figures of a study: progress, profiles, heatmaps, and the equity of the best beside the baselines."""
     searched = [_parameter(plan, name) for name in plan.space.searched]
-    measures = [Quantity("score", good=+1), *(_metric(m) for m in plan.targets.metrics)]
+    measures = [Quantity("score", good=+1), *(_metric(plan, m) for m in plan.targets.metrics)]
     columns = ["trial", *plan.space.searched, *(m.name for m in measures), "targets_met"]
     columns += ["member"] if plan.config.search.cloud else []
     configurations = pd.concat([table[columns] for table in study.configurations()], ignore_index=True)
@@ -202,13 +208,13 @@ def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
     ]
     if x == y:
         problems.append(f"two different parameters are needed, got {x!r} twice")
-    if metric != "score" and metric not in METRICS:
-        problems.append(f"unknown metric {metric!r}; metrics are score, {', '.join(METRICS)}")
+    if metric != "score" and metric not in plan.strategy.metrics:
+        problems.append(f"unknown metric {metric!r}; metrics are score, {', '.join(plan.strategy.metrics)}")
     if not table.exists():
         problems.append(f"{table} is not there; run the study first")
     if problems:
         raise InputError(problems)
-    measure = Quantity("score", good=+1) if metric == "score" else _metric(metric)
+    measure = Quantity("score", good=+1) if metric == "score" else _metric(plan, metric)
     column = plan.space.measured(metric)
     trials = pd.read_parquet(table, columns=[x, y, column]).rename(columns={column: metric})
     figure = figures.heatmap(trials, _parameter(plan, x), _parameter(plan, y), measure)
@@ -233,7 +239,7 @@ def publish(
     top = best.iloc[0]
     recorder.summary(
         note(plan, best, baselines, importance, trials),
-        metrics={"score": float(top["score"])} | {m: float(top[plan.space.measured(m)]) for m in METRICS},
+        metrics={"score": float(top["score"])} | {m: float(top[plan.space.measured(m)]) for m in plan.strategy.metrics},
         tags={
             "best_trial": str(int(top["trial"])),
             "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",
@@ -256,7 +262,7 @@ def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, importance: Ma
         ]
         cells += [f"{row[name]:.3f}" if name in row else "" for name in ranked]  # a baseline is no cloud
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
-        cells += [_metric(m).text(row[m]) for m in plan.targets.metrics]
+        cells += [_metric(plan, m).text(row[m]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     if importance:
         lines += ["", f"What moved the score: {moved(importance)}."]
@@ -330,5 +336,6 @@ def _parameter(plan: Plan, name: str) -> Quantity:
     return Quantity(name, plan.strategy.parameter(name).unit)
 
 
-def _metric(name: str) -> Quantity:
-    return Quantity(name, METRICS[name].unit, METRICS[name].good)
+def _metric(plan: Plan, name: str) -> Quantity:
+    metric = plan.strategy.metrics[name]
+    return Quantity(name, metric.unit, metric.good)

@@ -1,9 +1,10 @@
-"""Pools: who computes a batch of configurations together. The same rows give the same numbers on any of them."""
+"""Pools: who computes the batches of one or several studies. The same rows give the same numbers on any of them."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -26,7 +27,11 @@ class PoolError(RuntimeError):
 
 
 class Pool(Protocol):
-    """What computes. `workers` processes, each running `backend`."""
+    """What computes. `workers` processes, each given the same tasks (one per study) once.
+
+    `submit` a batch of each task, take the `result` that is ready first, submit that task's next batch: the workers have
+    work as long as any task has. A task has one batch in the pool at a time, since its next one depends on the last.
+    """
 
     @property
     def workers(self) -> int:
@@ -38,8 +43,20 @@ class Pool(Protocol):
         """What they are, for a reader."""
         ...
 
-    def backtest(self, configurations: pd.DataFrame, progress: Progress) -> pd.DataFrame:
-        """Metrics of every configuration, in its order."""
+    @property
+    def busy(self) -> bool:
+        """Whether a batch has been submitted whose result has not been taken."""
+        ...
+
+    def submit(self, task: int, configurations: pd.DataFrame) -> None:
+        """Hand over a batch of the task of that number. Returns at once."""
+        ...
+
+    def result(self, progress: Progress) -> tuple[int, pd.DataFrame]:
+        """Wait for a batch to be done: its task, and the metrics of every configuration in the batch's order.
+
+        `PoolError` where the workers cannot finish it.
+        """
         ...
 
     def close(self) -> None:
@@ -65,33 +82,44 @@ def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 class LocalPool:
-    """This process, with all its cores."""
+    """This process, with all its cores: one batch after another, in the order they were submitted."""
 
     workers = 1
     where = "this process"
 
-    def __init__(self, task: Task, threads: int | None = None) -> None:
-        self._worker = Worker(task, threads)
+    def __init__(self, tasks: Sequence[Task], threads: int | None = None) -> None:
+        self._worker = Worker(threads, *tasks)
+        self._waiting: deque[tuple[int, pd.DataFrame]] = deque()
 
-    def backtest(self, configurations: pd.DataFrame, progress: Progress) -> pd.DataFrame:
-        """Metrics of every configuration, in its order."""
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is waiting."""
+        return bool(self._waiting)
+
+    def submit(self, task: int, configurations: pd.DataFrame) -> None:
+        """Hand over a batch of that task."""
+        self._waiting.append((task, configurations))
+
+    def result(self, progress: Progress) -> tuple[int, pd.DataFrame]:
+        """Backtest the batch that has waited longest."""
+        task, configurations = self._waiting.popleft()
         done: list[pd.DataFrame] = []
         first, rows = 0, SMALLEST_CHUNK
         while first < len(configurations):
             began = time.perf_counter()
-            done.append(from_arrow(self._worker.run(to_arrow(configurations.iloc[first : first + rows]))))
+            done.append(from_arrow(self._worker.run(task, to_arrow(configurations.iloc[first : first + rows]))))
             progress(len(done[-1]))
             first += rows
             if time.perf_counter() - began < TELL_SECONDS:
                 rows = min(2 * rows, CHUNK)
-        return joined(done)
+        return task, joined(done)
 
     def close(self) -> None:
         """Nothing to end."""
 
 
-def open_pool(task: Task, compute: ComputeConfig) -> Pool:
-    """The pool a study asks for; `auto` is Ray where an address or several workers are named, else this process.
+def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
+    """The pool that a study file asks for; `auto` is Ray where an address or several workers are named, else this process.
 
     InputError where no cluster answers at `compute.address`.
     """
@@ -99,12 +127,13 @@ def open_pool(task: Task, compute: ComputeConfig) -> Pool:
     if kind == "auto":
         kind = "ray" if compute.address or (compute.workers or 1) > 1 else "local"
     if kind == "local":
-        return LocalPool(task)
+        return LocalPool(tasks)
     from cluster.ray_pool import RayPool  # here, since it leans on this module
 
-    workers = compute.workers or (_gpus() if task.backend == "cuda" else 1)
+    gpus = int(tasks[0].backend == "cuda")
+    workers = compute.workers or (_gpus() if gpus else 1)
     threads = max(1, cores() // workers)
-    return RayPool(task, workers=workers, gpus=int(task.backend == "cuda"), threads=threads, address=compute.address)
+    return RayPool(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
 
 
 def cores() -> int:

@@ -1,4 +1,4 @@
-"""One worker: a process that owns a device, or a share of the cores, and one compiled kernel."""
+"""One worker: a process that owns a device, or a share of the cores, and computes for every study of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kernels.option_market import OptionMarket
 
 @dataclass(frozen=True)
 class Task:
-    """What every worker of a study is given once. `code` is the text of a user's own strategy file, or None."""
+    """One study, as every worker is given it once. `code` is the text of a user's own strategy file, or None."""
 
     market: Market | OptionMarket
     strategy: str
@@ -36,14 +36,20 @@ class Task:
 
 
 class Worker:
-    """Chunks of configurations in, their metrics out, both as Arrow tables. It keeps nothing between chunks but speed."""
+    """Chunks of configurations in, their metrics out, both as Arrow tables. It keeps nothing between chunks but speed.
 
-    def __init__(self, task: Task, threads: int | None = None) -> None:
-        self._engine = task.engine(threads)
+    It holds every task, and makes a task's engine when the first chunk of it comes.
+    """
 
-    def run(self, chunk: pa.Table) -> pa.Table:
-        """Metrics of every configuration of the chunk, in its order."""
-        return to_arrow(self._engine.metrics(from_arrow(chunk)))
+    def __init__(self, threads: int | None, *tasks: Task) -> None:
+        self._threads, self._tasks = threads, tasks
+        self._engines: dict[int, Engine] = {}
+
+    def run(self, task: int, chunk: pa.Table) -> pa.Table:
+        """Metrics of every configuration of a chunk of that task, in its order."""
+        if task not in self._engines:
+            self._engines[task] = self._tasks[task].engine(self._threads)
+        return to_arrow(self._engines[task].metrics(from_arrow(chunk)))
 
 
 def to_arrow(frame: pd.DataFrame) -> pa.Table:

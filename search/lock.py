@@ -25,3 +25,9 @@ def hold(folder: Path) -> None:
             f"{folder} is in use by another run of this study; wait for it to end, or use another name"
         ) from error
     _HELD[path] = descriptor
+
+
+def release(folder: Path) -> None:
+    """Give `folder` up again, for a study that does not begin after all."""
+    if (descriptor := _HELD.pop(folder.resolve() / "lock", None)) is not None:
+        os.close(descriptor)

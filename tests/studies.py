@@ -1,14 +1,16 @@
-"""A small study that is quick everywhere, and what is left of one when it has run."""
+"""Small studies that are quick everywhere, and what is left of one when it has run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from cluster.config import load_study
+from cluster import job
+from cluster.config import load_study, studies
 from cluster.plan import Plan, make_plan
 from cluster.pool import Pool
 
@@ -33,6 +35,24 @@ LEARNING = (
 )
 
 
+OPTIONS: dict[str, Any] = {
+    "name": "calls",
+    "market": {
+        **{"source": "gbm", "tickers": ["NEAR", "FAR"], "scenarios": 25, "days": 61, "step_days": 1, "seed": 4},
+        **{"volatility": 0.2, "implied_volatility": 0.25},
+    },
+    "strategy": {
+        "name": "option_hedge",
+        "search": {"rebalance_days": [1, 5], "exposure": [0.5, 1.0, 2.0]},
+        "compare": {"unhedged": {"hedge_ratio": 0.0}},
+    },
+    "costs": {"fee_bps": 1, "slippage_bps": 1, "option_spread": 0.01},
+    "search": {"sampler": "grid", "scope": "per_ticker"},
+    "compute": {"backend": "numba"},
+    "tracking": {"enabled": False},
+}
+
+
 def write_study(folder: Path) -> Path:
     """The small study as a file, its records in a database beside it."""
     path = folder / "small.yaml"
@@ -47,25 +67,40 @@ def small_plan(folder: Path, *overrides: str) -> Plan:
     return make_plan(load_study(path if path.exists() else write_study(folder), overrides), folder / "runs")
 
 
+def option_plans(folder: Path, *overrides: str) -> list[Plan]:
+    """The study of sold calls of each ticker, ready to run: its file in `folder`, its results under `folder/runs`."""
+    path = folder / "calls.yaml"
+    path.write_text(yaml.safe_dump(OPTIONS, sort_keys=False))
+    return [make_plan(each, folder / "runs") for each in studies(load_study(path, overrides))]
+
+
 class Watch:
     """A display that keeps what it was told."""
 
     def __init__(self) -> None:
-        self.done_before = 0
+        self.done_before: list[int] = []
         self.configurations = 0
         self.rows: list[pd.DataFrame] = []
+        self.order: list[str] = []  # of the studies, batch by batch
 
-    def started(self, plan: Plan, pool: Pool, done: int) -> None:
-        self.done_before = done
+    def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
+        self.done_before = list(done)
 
     def advanced(self, configurations: int) -> None:
         self.configurations += configurations
 
-    def scored(self, rows: pd.DataFrame) -> None:
+    def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
+        self.order.append(plan.config.name)
         self.rows.append(rows)
 
     def finishing(self) -> None:
         pass
+
+
+def run_one(plan: Plan, display: job.Display | None = None, *, resume: bool = False) -> job.Outcome:
+    """Run one study alone."""
+    (outcome,) = job.run([plan], display or Watch(), resume=resume)
+    return outcome
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -16,11 +17,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from studies import SMALL, TRIALS, write_study
+from rich.console import Console
+from studies import OPTIONS, SMALL, TRIALS, write_study
 
 from cluster import output
 from cluster.cli import main
-from cluster.config import json_schema
+from cluster.config import json_schema, load_study, studies
+from cluster.console import Live
+from cluster.plan import make_plan
+from cluster.pool import LocalPool
 from kernels import STRATEGIES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,6 +139,47 @@ def test_a_failure_is_code_1_and_says_how_to_go_on(
     assert hedgegrid("run", "small.yaml", *UNTRACKED) == 1
     assert "failed: [Errno 28] No space left on device" in hedgegrid.err
     assert "hedgegrid run small.yaml --set tracking.enabled=false --resume" in hedgegrid.err
+
+
+@pytest.fixture
+def tickers(folder: Path) -> Path:
+    """A study file of two tickers, of which each is a study."""
+    market = OPTIONS["market"] | {"scenarios": 2, "days": 31}
+    content = OPTIONS | {"market": market, "compute": {"backend": "numpy"}}
+    (folder / "calls.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+def test_the_studies_of_tickers_are_told_together(tickers: Path, hedgegrid: Command) -> None:
+    assert hedgegrid("run", "calls.yaml") == 0
+    for ticker in ("NEAR", "FAR"):
+        assert f"calls-{ticker}  option_hedge on {ticker} x 2 paths x 32 bars, 7 configurations" in hedgegrid.out
+        assert f"calls-{ticker}: best of 6 trials beside the baselines" in hedgegrid.out
+        assert f"files: runs/calls-{ticker}/" in hedgegrid.out
+    assert hedgegrid.out.count("backend numpy") == hedgegrid.out.count("writing files and figures") == 1
+    ending = hedgegrid.out[hedgegrid.out.index("the best of each ticker") :]
+    assert re.search(r"time of all: [\d.]+ s; .*backtests [\d.]+ s", ending)
+
+    assert hedgegrid("run", "calls.yaml") == 2
+    assert hedgegrid.err.count("already holds a study (6 of 6 trials done") == 2
+
+    assert hedgegrid("run", "calls.yaml", "--resume", "--json") == 0
+    outcomes = json.loads(hedgegrid.out)
+    assert [(o["study"], o["evaluated"]) for o in outcomes] == [("calls-NEAR", 0), ("calls-FAR", 0)]
+
+
+@pytest.mark.parametrize(
+    ("width", "told"), [(160, "best NEAR 0.500, FAR 0.250"), (80, "best 0.250 to 0.500")], ids=["wide", "narrow"]
+)
+def test_a_bar_tells_the_best_of_each_ticker_where_there_is_room(tickers: Path, width: int, told: str) -> None:
+    plans = [make_plan(each, tickers) for each in studies(load_study("calls.yaml"))]
+    shown = io.StringIO()
+    live = Live(Console(file=shown, force_terminal=True, width=width, color_system=None))
+    live.started(plans, LocalPool([plan.task for plan in plans]), [0, 0])
+    for plan, score in zip(plans, (0.5, 0.25), strict=True):
+        live.scored(plan, pd.DataFrame({"score": [0.125, score]}))
+    live.close()
+    assert told in shown.getvalue()
 
 
 # ---- the other commands

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from studies import LEARNING, SMALL, TRIALS, Watch, same, small_plan
+from studies import LEARNING, SMALL, TRIALS, Watch, run_one, same, small_plan
 
 from cluster import job, output
 from cluster.config import load_study
@@ -52,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -> job
     """The small study, run once for all tests that only look at it."""
     folder = tmp_path_factory.mktemp("finished")
     shutil.copy(fresh_store, folder / "mlflow.db")
-    return job.run(small_plan(folder), Watch())
+    return run_one(small_plan(folder))
 
 
 def recorded(plan: Plan) -> tuple[Any, dict[str, Any]]:
@@ -173,25 +173,21 @@ def test_the_outcome_counts_and_times(finished: job.Outcome) -> None:
 
 def test_an_existing_study_is_not_run_again(finished: job.Outcome) -> None:
     with pytest.raises(InputError, match="--resume"):
-        job.run(finished.plan, Watch())
+        run_one(finished.plan)
 
 
-class Stopping:
+class Stopping(LocalPool):
     """A local pool that is interrupted in the batch after `batches` of them (the baselines are the first)."""
 
     def __init__(self, plan: Plan, batches: int, stop: BaseException) -> None:
-        self.workers = 1
-        self._inside = LocalPool(plan.task)
+        super().__init__([plan.task])
         self._left, self._stop = batches, stop
 
-    def backtest(self, configurations: pd.DataFrame, progress: Progress) -> pd.DataFrame:
+    def result(self, progress: Progress) -> tuple[int, pd.DataFrame]:
         if self._left == 0:
             raise self._stop
         self._left -= 1
-        return self._inside.backtest(configurations, progress)
-
-    def close(self) -> None:
-        self._inside.close()
+        return super().result(progress)
 
 
 @pytest.mark.parametrize("overrides", [(), LEARNING], ids=["grid", "tpe"])
@@ -201,16 +197,16 @@ def test_an_interrupted_study_resumes_to_the_same_results_and_records(
 ) -> None:
     plan = small_plan(folder, *overrides)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "open_pool", lambda task, compute: Stopping(plan, 2, stop))
+        patch.setattr(job, "open_pool", lambda tasks, compute: Stopping(plan, 2, stop))
         with pytest.raises(type(stop)):
-            job.run(plan, Watch())
+            run_one(plan)
     parent, children = recorded(plan)
     assert parent.info.status == ("KILLED" if isinstance(stop, KeyboardInterrupt) else "FAILED")
     assert set(children) == {"baseline disabled", "baseline full", *(f"trial {n}" for n in range(5))}
 
     watch = Watch()
-    resumed = job.run(plan, watch, resume=True)
-    assert (watch.done_before, resumed.evaluated, resumed.trials) == (5, TRIALS - 5, TRIALS)
+    resumed = run_one(plan, watch, resume=True)
+    assert (watch.done_before, resumed.evaluated, resumed.trials) == ([5], TRIALS - 5, TRIALS)
     parent, children = recorded(plan)
     assert parent.info.status == "FINISHED"
     assert set(children) == everything(TRIALS)
@@ -218,24 +214,24 @@ def test_an_interrupted_study_resumes_to_the_same_results_and_records(
     through = folder / "through"
     through.mkdir()
     shutil.copy(fresh_store, through / "mlflow.db")
-    job.run(small_plan(through, "tracking.enabled=false", *overrides), Watch())
+    run_one(small_plan(through, "tracking.enabled=false", *overrides))
     same(configs(plan), pd.read_parquet(through / "runs" / "small" / "configs.parquet"))
 
 
 def test_what_a_crash_left_unrecorded_is_recorded_on_resume(folder: Path) -> None:
     plan = small_plan(folder, "tracking.enabled=false")
-    job.run(plan, Watch())
+    run_one(plan)
     plan = small_plan(folder)
-    job.run(plan, Watch(), resume=True)
+    run_one(plan, resume=True)
     _, children = recorded(plan)
     assert set(children) == everything(TRIALS)
 
 
 def test_a_finished_study_resumed_doubles_nothing(folder: Path) -> None:
     plan = small_plan(folder)
-    job.run(plan, Watch())
+    run_one(plan)
     before = configs(plan)
-    resumed = job.run(plan, Watch(), resume=True)
+    resumed = run_one(plan, resume=True)
     assert resumed.evaluated == 0
     same(configs(plan), before)
     _, children = recorded(plan)
@@ -252,18 +248,18 @@ def test_a_finished_study_resumed_doubles_nothing(folder: Path) -> None:
 )
 def test_a_study_does_not_go_on_with_other_data_or_rules(folder: Path, override: str, changed: str) -> None:
     plan = small_plan(folder, "tracking.enabled=false")
-    job.run(plan, Watch())
+    run_one(plan)
     files = {path: path.read_bytes() for path in plan.folder.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=changed):
-        job.run(small_plan(folder, "tracking.enabled=false", override), Watch(), resume=True)
+        run_one(small_plan(folder, "tracking.enabled=false", override), resume=True)
     assert files == {path: path.read_bytes() for path in plan.folder.rglob("*") if path.is_file()}
 
 
 def test_a_resumed_study_may_be_given_more_trials(folder: Path) -> None:
     sobol = ("search.sampler=sobol", "strategy.search.hedge_threshold={low: -0.3, high: -0.05}")
-    job.run(small_plan(folder, *sobol, "search.trials=8"), Watch())
+    run_one(small_plan(folder, *sobol, "search.trials=8"))
     more = small_plan(folder, *sobol, "search.trials=16", "search.batch=3")
-    outcome = job.run(more, Watch(), resume=True)
+    outcome = run_one(more, resume=True)
     assert (outcome.trials, outcome.evaluated) == (16, 8)
     assert load_study(outcome.folder / "study.yaml") == more.config
     _, children = recorded(more)
@@ -274,7 +270,7 @@ def test_a_resumed_study_may_be_given_more_trials(folder: Path) -> None:
 
 
 def test_without_tracking_nothing_is_recorded(undrawn: None, tmp_path: Path) -> None:
-    outcome = job.run(small_plan(tmp_path, "tracking.enabled=false"), Watch())
+    outcome = run_one(small_plan(tmp_path, "tracking.enabled=false"))
     assert outcome.study_url is None
     assert not (tmp_path / "mlflow.db").exists()
     assert (outcome.folder / "best.yaml").exists()
@@ -282,7 +278,7 @@ def test_without_tracking_nothing_is_recorded(undrawn: None, tmp_path: Path) -> 
 
 def test_a_large_study_records_its_best_trials_and_says_so(folder: Path) -> None:
     plan = small_plan(folder, "tracking.max_runs=4")
-    outcome = job.run(plan, Watch())
+    outcome = run_one(plan)
     parent, children = recorded(plan)
     best = configs(plan).nlargest(4, "score")["trial"]
     assert set(children) == {f"trial {number}" for number in best} | {"baseline disabled", "baseline full"}
@@ -293,7 +289,7 @@ def test_a_large_study_records_its_best_trials_and_says_so(folder: Path) -> None
 def test_a_sampler_that_learns_goes_the_same_way(folder: Path) -> None:
     plan = small_plan(folder, *LEARNING)
     watch = Watch()
-    outcome = job.run(plan, watch)
+    outcome = run_one(plan, watch)
     assert outcome.trials == TRIALS
     assert watch.configurations == TRIALS + 2
     assert [len(rows) for rows in watch.rows] == [5, 5, 2]
@@ -303,7 +299,7 @@ def test_a_sampler_that_learns_goes_the_same_way(folder: Path) -> None:
 
 
 def test_nothing_to_search_is_a_study_of_one_trial(undrawn: None, tmp_path: Path) -> None:
-    outcome = job.run(small_plan(tmp_path, "strategy.search={}", "tracking.enabled=false"), Watch())
+    outcome = run_one(small_plan(tmp_path, "strategy.search={}", "tracking.enabled=false"))
     assert outcome.trials == 1
     assert np.isfinite(outcome.best["score"].iloc[0])
 
@@ -313,7 +309,7 @@ def test_the_published_sweep_finds_the_published_best(undrawn: None, tmp_path: P
     if not path.is_file():
         pytest.skip(f"{path.name} is not in the data folder")
     config = load_study(CRYPTO_GRID, [f"market.path={path}", "tracking.enabled=false"])
-    outcome = job.run(make_plan(config, tmp_path), Watch())
+    outcome = run_one(make_plan(config, tmp_path))
     assert outcome.trials == 80
     assert (outcome.best["hedge_strength"] == 0.5).all()  # at five thresholds
     # the published row: threshold -7 %, half of the short; ratio 2.26, CAGR 48.8 %, drawdown 20.0 %
@@ -327,7 +323,7 @@ def test_the_published_sweep_finds_the_published_best(undrawn: None, tmp_path: P
 
 def test_a_study_needs_no_baselines(folder: Path) -> None:
     plan = small_plan(folder, "strategy.compare={}")
-    outcome = job.run(plan, Watch())
+    outcome = run_one(plan)
     assert len(outcome.baselines) == 0
     assert plan.estimate()[0] > 0
     assert len(pd.read_parquet(plan.folder / "baselines.parquet")) == 0
@@ -335,21 +331,19 @@ def test_a_study_needs_no_baselines(folder: Path) -> None:
 
 def test_a_study_resumed_with_another_baseline_or_fewer_trials_is_refused(folder: Path) -> None:
     plan = small_plan(folder, "strategy.compare={only: {hedge_strength: 0.5}}")
-    job.run(plan, Watch())
+    run_one(plan)
     other = small_plan(folder, "strategy.compare={only: {hedge_strength: 0.6}}")
     with pytest.raises(InputError, match=r"strategy\.compare was .* when this study began"):
-        job.run(other, Watch(), resume=True)
+        run_one(other, resume=True)
     fewer = small_plan(folder, "search={sampler: random, trials: 8, batch: 5}", "name=learning")
-    job.run(fewer, Watch())
+    run_one(fewer)
     with pytest.raises(InputError, match=r"holds 8 trials already, got trials=6"):
-        job.run(
-            small_plan(folder, "search={sampler: random, trials: 6, batch: 5}", "name=learning"), Watch(), resume=True
-        )
+        run_one(small_plan(folder, "search={sampler: random, trials: 6, batch: 5}", "name=learning"), resume=True)
 
 
 def test_any_metric_is_drawn_over_any_two_searched_parameters(folder: Path) -> None:
     plan = small_plan(folder)
-    job.run(plan, Watch())
+    run_one(plan)
     x, y = plan.space.searched[:2]
     page, picture = output.draw_heatmap(plan, "turnover", x, y)
     assert page.stat().st_size > 1_000_000

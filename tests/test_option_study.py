@@ -3,55 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from studies import Watch
+from studies import Watch, option_plans, run_one
 
 from cluster import job, output
-from cluster.config import load_study, studies
-from cluster.plan import Plan, make_plan
 from kernels import InputError, backtest
-
-OPTIONS: dict[str, Any] = {
-    "name": "calls",
-    "market": {
-        **{"source": "gbm", "tickers": ["NEAR", "FAR"], "scenarios": 25, "days": 61, "step_days": 1, "seed": 4},
-        **{"volatility": 0.2, "implied_volatility": 0.25},
-    },
-    "strategy": {
-        "name": "option_hedge",
-        "search": {"rebalance_days": [1, 5], "exposure": [0.5, 1.0, 2.0]},
-        "compare": {"unhedged": {"hedge_ratio": 0.0}},
-    },
-    "costs": {"fee_bps": 1, "slippage_bps": 1, "option_spread": 0.01},
-    "search": {"sampler": "grid", "scope": "per_ticker"},
-    "compute": {"backend": "numba"},
-    "tracking": {"enabled": False},
-}
-
-
-def plans(folder: Path, *overrides: str) -> list[Plan]:
-    path = folder / "calls.yaml"
-    path.write_text(yaml.safe_dump(OPTIONS, sort_keys=False))
-    return [make_plan(each, folder / "runs") for each in studies(load_study(path, overrides))]
 
 
 def test_each_ticker_is_a_study_with_paths_of_its_own(tmp_path: Path) -> None:
-    near, far = plans(tmp_path)
+    near, far = option_plans(tmp_path)
     assert [plan.config.name for plan in (near, far)] == ["calls-NEAR", "calls-FAR"]
     assert near.market.digest != far.market.digest
-    outcomes = [job.run(plan, Watch()) for plan in (near, far)]
+    outcomes = job.run([near, far], Watch())
     assert [outcome.trials for outcome in outcomes] == [6, 6]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["calls-FAR", "calls-NEAR"]
 
 
 def test_a_score_is_of_the_median_over_paths_and_the_figure_says_which_path_it_shows(tmp_path: Path) -> None:
-    plan = plans(tmp_path)[0]
-    outcome = job.run(plan, Watch())
+    plan = option_plans(tmp_path)[0]
+    outcome = run_one(plan)
     best = outcome.best.iloc[:1]
     rows = best[[p.name for p in plan.strategy.parameters]]
     growth = backtest(plan.market, plan.strategy, rows, costs=plan.costs).statistics.compose()["growth"]
@@ -62,8 +36,8 @@ def test_a_score_is_of_the_median_over_paths_and_the_figure_says_which_path_it_s
 
 
 def test_a_metric_and_a_parameter_of_one_name_both_stand_in_the_table(tmp_path: Path) -> None:
-    plan = plans(tmp_path)[0]
-    job.run(plan, Watch())
+    plan = option_plans(tmp_path)[0]
+    run_one(plan)
     table = pd.read_parquet(plan.folder / "configs.parquet")
     assert set(table["exposure"]) == {0.5, 1.0, 2.0}
     assert table["measured_exposure"].between(0.0, 2.0).all()
@@ -74,5 +48,5 @@ def test_a_metric_and_a_parameter_of_one_name_both_stand_in_the_table(tmp_path: 
 
 def test_a_rebalance_finer_than_the_bar_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"0\.1 days asks for 2\.4-hour bars; this market has 1-day bars"):
-        plans(tmp_path, "strategy.search.rebalance_days=[0.1, 1]")
+        option_plans(tmp_path, "strategy.search.rebalance_days=[0.1, 1]")
     assert not (tmp_path / "runs").exists()

@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from studies import LEARNING, Watch, same, small_plan
+from studies import LEARNING, run_one, same, small_plan
 
-from cluster import job, output, pool, ray_pool
+from cluster import output, pool, ray_pool
 from cluster.plan import Plan
-from cluster.pool import LocalPool, PoolError, chunks, open_pool
+from cluster.pool import LocalPool, Pool, PoolError, Progress, chunks, open_pool
 from cluster.ray_pool import RayPool
 from cluster.worker import Task, Worker
 from kernels.errors import InputError
@@ -52,8 +52,17 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "CHUNK", CHUNK)
 
 
-def on_ray(task: Task, workers: int) -> RayPool:
-    return RayPool(task, workers=workers, gpus=0, threads=1, address=None)
+def on_ray(*tasks: Task, workers: int) -> RayPool:
+    return RayPool(tasks, workers=workers, gpus=0, threads=1, address=None)
+
+
+def backtest(shared: Pool, rows: pd.DataFrame, progress: Progress = forget) -> pd.DataFrame:
+    """One batch of a pool's first task."""
+    shared.submit(0, rows)
+    assert shared.busy
+    task, metrics = shared.result(progress)
+    assert (task, shared.busy) == (0, False)
+    return metrics
 
 
 def pids(ray: Any, shared: RayPool) -> list[int]:
@@ -76,11 +85,11 @@ def test_numbers_do_not_depend_on_the_workers(ray: Any, small_chunks: None, tmp_
     plan = small_plan(tmp_path, "compute.backend=auto", "market.bars=120", "tracking.enabled=false")
     rows = plan.space.grid_rows(0, 12).sample(500, replace=True, random_state=1, ignore_index=True)
     rows["lookback"] = rows.index % 7 + 10  # lanes of one kernel that read different slices of a bank
-    alone = LocalPool(plan.task).backtest(rows, forget)
+    alone = backtest(LocalPool([plan.task]), rows)
     for workers in (1, 2, 4):
-        shared = on_ray(plan.task, workers)
+        shared = on_ray(plan.task, workers=workers)
         pids(ray, shared)  # all of them stand ready, so that each gets its part
-        same(shared.backtest(rows, forget), alone)
+        same(backtest(shared, rows), alone)
         shared.close()
 
 
@@ -93,8 +102,8 @@ def test_a_study_is_the_same_on_one_worker_or_four(
     for compute in ("{backend: numpy}", *(f"{{backend: numpy, pool: ray, workers: {n}}}" for n in (1, 2, 4))):
         folder = tmp_path / str(len(tables))
         folder.mkdir()
-        outcome = job.run(
-            small_plan(folder, "market.bars=120", "tracking.enabled=false", f"compute={compute}", *overrides), Watch()
+        outcome = run_one(
+            small_plan(folder, "market.bars=120", "tracking.enabled=false", f"compute={compute}", *overrides)
         )
         tables.append(pd.read_parquet(outcome.folder / "configs.parquet"))
     for table in tables[1:]:
@@ -104,8 +113,8 @@ def test_a_study_is_the_same_on_one_worker_or_four(
 def test_every_configuration_is_counted_once(ray: Any, small_chunks: None, plan: Plan) -> None:
     rows = plan.space.grid_rows(0, 12).sample(300, replace=True, random_state=1, ignore_index=True)
     counted: list[int] = []
-    shared = on_ray(plan.task, 2)
-    shared.backtest(rows, counted.append)
+    shared = on_ray(plan.task, workers=2)
+    backtest(shared, rows, counted.append)
     shared.close()
     assert sum(counted) == len(rows)
     assert len(counted) == len(list(chunks(len(rows), 2)))
@@ -125,14 +134,14 @@ def on_two_nodes(folder: Path) -> None:
     plan = small_plan(
         folder, "tracking.enabled=false", f"compute={{backend: numpy, workers: 2, address: '{cluster.address}'}}"
     )
-    joined = open_pool(plan.task, plan.config.compute)
+    joined = open_pool([plan.task], plan.config.compute)
     assert isinstance(joined, RayPool)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     places = ray.get([actor.__ray_call__.remote(whereabouts) for actor in joined._actors.values()])
     rows = plan.space.grid_rows(0, 12).sample(300, replace=True, random_state=1, ignore_index=True)
-    same(joined.backtest(rows, forget), LocalPool(plan.task).backtest(rows, forget))
+    same(backtest(joined, rows), backtest(LocalPool([plan.task]), rows))
     cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
-    same(joined.backtest(rows, forget), LocalPool(plan.task).backtest(rows, forget))
+    same(backtest(joined, rows), backtest(LocalPool([plan.task]), rows))
     joined.close()
     cluster.shutdown()
     print(json.dumps(places))
@@ -163,7 +172,7 @@ def test_nodes_of_a_cluster_are_sent_the_code_and_may_be_lost(tmp_path: Path) ->
 
 def test_a_killed_workers_chunks_are_run_again(ray: Any, small_chunks: None, plan: Plan) -> None:
     rows = plan.space.grid_rows(0, 12).sample(600, replace=True, random_state=1, ignore_index=True)
-    shared = on_ray(plan.task, 2)
+    shared = on_ray(plan.task, workers=2)
     victim, _ = pids(ray, shared)
     counted: list[int] = []
 
@@ -172,22 +181,22 @@ def test_a_killed_workers_chunks_are_run_again(ray: Any, small_chunks: None, pla
             os.kill(victim, signal.SIGKILL)
         counted.append(configurations)
 
-    survived = shared.backtest(rows, kill_once)
+    survived = backtest(shared, rows, kill_once)
     shared.close()
     assert sum(counted) == len(rows)
-    same(survived, LocalPool(plan.task).backtest(rows, forget))
+    same(survived, backtest(LocalPool([plan.task]), rows))
 
 
 class Fragile(Worker):
     """A worker that falls over a marked configuration: it dies at a threshold of -0.5, raises at -0.4."""
 
-    def run(self, chunk: pa.Table) -> pa.Table:
+    def run(self, task: int, chunk: pa.Table) -> pa.Table:
         thresholds = chunk["hedge_threshold"].to_pylist()
         if -0.5 in thresholds:
             os.kill(os.getpid(), signal.SIGKILL)
         if -0.4 in thresholds:
             raise ZeroDivisionError("a drawdown of nothing")
-        return super().run(chunk)
+        return super().run(task, chunk)
 
 
 @pytest.mark.parametrize(
@@ -201,30 +210,40 @@ def test_a_chunk_that_cannot_be_run_stops_the_study(
     rows.loc[CHUNK + 1, "hedge_threshold"] = threshold
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know this module
     monkeypatch.setattr(ray_pool, "Worker", Fragile)
-    shared = on_ray(plan.task, 1)
+    shared = on_ray(plan.task, workers=1)
     with pytest.raises(PoolError, match=message):
-        shared.backtest(rows, forget)
+        backtest(shared, rows)
     shared.close()
 
 
-def test_a_worker_that_cannot_start_is_told_with_its_reason(ray: Any, plan: Plan) -> None:
-    task = Task(plan.market, "no such rule", None, plan.costs, "numpy", "float64")
-    with pytest.raises(PoolError, match=r"a worker could not start: .*no strategy 'no such rule'"):
-        on_ray(task, 1).backtest(plan.baselines, forget)
+class Broken(Worker):
+    """A worker on a node where something is missing."""
+
+    def __init__(self, *_: Any) -> None:
+        raise ModuleNotFoundError("No module named 'kernels'")
+
+
+def test_a_worker_that_cannot_start_is_told_with_its_reason(
+    ray: Any, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(ray_pool, "Worker", Broken)
+    with pytest.raises(PoolError, match=r"a worker could not start: .*No module named 'kernels'"):
+        backtest(on_ray(plan.task, workers=1), plan.baselines)
 
 
 def test_workers_that_no_node_has_cores_for_are_told(ray: Any, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_pool, "START_SECONDS", 1.0)
-    shared = RayPool(plan.task, workers=1, gpus=0, threads=64, address=None)
+    shared = RayPool([plan.task], workers=1, gpus=0, threads=64, address=None)
     with pytest.raises(
         PoolError, match=r"no worker started in 1 s: each needs 64 cores, the cluster has 0 GPU and \d+"
     ):
-        shared.backtest(plan.baselines, forget)
+        backtest(shared, plan.baselines)
     shared.close()
 
 
 def test_closed_workers_are_gone(ray: Any, plan: Plan) -> None:
-    shared = on_ray(plan.task, 1)
+    shared = on_ray(plan.task, workers=1)
     (worker,) = pids(ray, shared)
     shared.close()
     deadline = time.monotonic() + 10.0
@@ -259,4 +278,4 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> Non
 
 
 def test_one_worker_needs_no_ray(plan: Plan) -> None:
-    assert isinstance(open_pool(plan.task, plan.config.compute), LocalPool)
+    assert isinstance(open_pool([plan.task], plan.config.compute), LocalPool)

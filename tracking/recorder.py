@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,7 +30,7 @@ BATCH = 100  # trials between two updates of the running best
 
 
 class Recorder:
-    """Records one study while it runs; a background thread talks to MLflow.
+    """Records one study while it runs; a background thread talks to MLflow. Several may be open at once.
 
     Use it as a context manager: however the study ends, what was handed over is written, and the parent run
     says FINISHED, FAILED (an exception) or KILLED (an interrupt). When MLflow stops answering, the next call
@@ -41,6 +42,8 @@ class Recorder:
         self._at = projection
         self._uri = uri
         self._study = study
+        path = sqlite_path(uri)
+        self._turn: AbstractContextManager[object] = store_file.turn(path) if path else contextlib.nullcontext()
         self._child_tags = {
             STUDY_TAG: study.study_id,
             "mlflow.parentRunId": projection.run_id,
@@ -121,7 +124,8 @@ class Recorder:
         with plainly(self._uri):
             self._at.client.set_terminated(self._at.run_id, status)
         if path := sqlite_path(self._uri):
-            store_file.settle(path)
+            with self._turn:
+                store_file.settle(path)
 
     def __enter__(self) -> Self:
         return self
@@ -159,9 +163,10 @@ class Recorder:
                 batch = self._take()
                 more = None not in batch
                 trials = [trial for trial in batch if trial is not None]
-                for trial in trials:
-                    self._write(trial)
-                self._write_running_best(trials)
+                with self._turn:
+                    for trial in trials:
+                        self._write(trial)
+                    self._write_running_best(trials)
         except Exception as error:  # raised again in the study's own thread
             self._failure = error
 
