@@ -326,7 +326,7 @@ def test_a_study_file_of_clouds_leaves_rows_runs_and_files(tmp_path: Path, monke
     plan = small_plan(tmp_path, *LEARNING, "search.configs_per_trial=6", "search.cloud_radius=0.15")
     assert (plan.trials, plan.configurations, plan.together, plan.chunks) == (12, 72, 30, 3)
     watch = Watch()
-    outcome = job.run(plan, watch)
+    (outcome,) = job.run([plan], watch)
     assert watch.configurations == 72 + len(plan.baselines)
     assert outcome.trials == 12
 
