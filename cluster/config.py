@@ -22,9 +22,11 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
     WithJsonSchema,
+    model_serializer,
     model_validator,
 )
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
@@ -244,6 +246,15 @@ class SearchConfig(Section):
         if self.sampler != "grid" and self.trials is None:
             raise ValueError(f"trials is needed with sampler {self.sampler}; only a grid ends by itself")
         return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = written(self)
+        if self.cloud is None:  # a study without clouds reads, and is told from others, as before there were any
+            for key in ("configs_per_trial", "cloud_radius", "cloud_statistic"):
+                if content[key] == type(self).model_fields[key].default:
+                    del content[key]
+        return content
 
     @property
     def cloud(self) -> Cloud | None:

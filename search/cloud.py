@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import qmc
 
 from kernels.market import FloatArray
-from search.dimension import IntArray
 from search.hint import hint
 from search.seeds import CLOUD, seed_of
-from search.space import Space
+
+if TYPE_CHECKING:  # a study file is read without Optuna
+    from search.dimension import IntArray
+    from search.space import Space
 
 STATISTICS = ("median", "mean", "best")
 LARGEST = 65_536  # configurations of a trial: as many as a batch of a grid
@@ -141,6 +142,8 @@ class Cloud:
 
 def _sobol(dimensions: int, n: int, seed: int) -> FloatArray:
     """The first n points of the Sobol sequence that `seed` scrambles."""
+    from scipy.stats import qmc  # half a second; whoever reads a study file draws none
+
     with warnings.catch_warnings():
         # 31 points beside the suggested one are 32 together; that they alone are no power of two is meant
         warnings.filterwarnings("ignore", message="The balance properties", category=UserWarning)

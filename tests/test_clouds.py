@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from optuna.storages.journal import JournalFileBackend
-from studies import LEARNING, Watch, same, small_plan
+from studies import LEARNING, Watch, run_one, same, small_plan
 
-from cluster import job, output
+from cluster import output
 from kernels import METRICS
 from kernels.errors import InputError
 from kernels.strategy import Parameter, Strategy
@@ -326,7 +326,7 @@ def test_a_study_file_of_clouds_leaves_rows_runs_and_files(tmp_path: Path, monke
     plan = small_plan(tmp_path, *LEARNING, "search.configs_per_trial=6", "search.cloud_radius=0.15")
     assert (plan.trials, plan.configurations, plan.together, plan.chunks) == (12, 72, 30, 3)
     watch = Watch()
-    outcome = job.run(plan, watch)
+    outcome = run_one(plan, watch)
     assert watch.configurations == 72 + len(plan.baselines)
     assert outcome.trials == 12
 
