@@ -38,10 +38,12 @@ def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame) -> list[str]:
     told.append(_neighbours(winner.neighbours))
     if len(baselines):
         best = baselines.sort_values("score", ascending=False, kind="stable").iloc[0]
-        told.append(
-            f"The best baseline, {best.name}, scores {best['score']:.3f} beside {row['score']:.3f}: "
-            f"{_targets(plan, best.rename(_unmeasured(plan)))}."
+        scores = (
+            f"The best baseline, {best.name}, scores {best['score']:.3f} beside {row['score']:.3f}"
+            if best["score"] < row["score"]
+            else f"Nothing that was tried beats the baseline {best.name}, which scores {best['score']:.3f}"
         )
+        told.append(f"{scores}: {_targets(plan, best.rename(_unmeasured(plan)))}.")
     return told
 
 
