@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import cases, compare, memory, scaling, table
+from benchmarks import cases, compare, memory, scaling, search, table
 from benchmarks.table import Table
 from kernels.market import Market
 
@@ -18,14 +18,18 @@ PARTS: dict[str, tuple[Callable[[Market], Table], ...]] = {
     "ways": (compare.ways,),
     "scaling": (scaling.cost, memory.peaks),
     "banks": (scaling.banks,),
+    "search": (search.samplers,),
 }
+SLOW = ("search",)  # half an hour: only where it is asked for
 WIDTH = 130  # of what is written to a file or a pipe
-PACKAGES = ("numpy", "numba", "pandas", "vectorbt")
+PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all but {', '.join(SLOW)} by default"
+    )
     parser.add_argument("--no-write", action="store_true", help="print only, leave benchmarks/results as it is")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.parts) - set(PARTS))
@@ -36,7 +40,7 @@ def main() -> None:
     market, source = cases.market()
     where = f"{table.circumstances(*PACKAGES)}. Market: {source}, {market.n_assets} assets, {market.n_bars} bars."
     console.print(where)
-    for part in arguments.parts or PARTS:
+    for part in arguments.parts or [part for part in PARTS if part not in SLOW]:
         tables = []
         for measure in PARTS[part]:
             tables.append(measure(market))

@@ -47,7 +47,10 @@ class Live:
 
     def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
         """Say what is about to run."""
-        counts = [plan.trials + len(plan.baselines) - before for plan, before in zip(plans, done, strict=True)]
+        counts = [
+            plan.configurations - before * plan.config.search.configs_per_trial + len(plan.baselines)
+            for plan, before in zip(plans, done, strict=True)
+        ]
         self._best = {}
         self._tickers = {plan.config.name: ", ".join(plan.market.tickers) for plan in plans}
         self._total, self._done = sum(counts), 0
@@ -124,7 +127,8 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     """The best trials beside the baselines, where everything lies, and how to browse it."""
     plan = outcome.plan
     beside = " beside the baselines" if len(outcome.baselines) else ""
-    title = f"{plan.config.name}: best of {outcome.trials:,} trials{beside}"
+    each = f" of {plan.config.search.configs_per_trial:,} configurations" if plan.config.search.cloud else ""
+    title = f"{plan.config.name}: best of {outcome.trials:,} trials{each}{beside}"
     rows = [(f"trial {int(r['trial'])}", r) for r in outcome.best.to_dict("records")]
     baselines = [
         (escape(str(label)), row)
@@ -159,7 +163,7 @@ def _ranking(plan: Plan, title: str, rows: Rows, baselines: Rows) -> Table:
     """One line per trial and baseline."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for name in (*plan.space.searched, "score", "targets_met", *plan.targets.metrics):
+    for name in _heads(plan):
         table.add_column(f"{name}\n(margin)" if name in plan.targets.metrics else name, justify="right", no_wrap=True)
     for number, (label, row) in enumerate([*rows, *baselines]):
         style = "bold" if number == 0 else "dim" if number >= len(rows) else ""
@@ -169,7 +173,7 @@ def _ranking(plan: Plan, title: str, rows: Rows, baselines: Rows) -> Table:
 
 def _standing(plan: Plan, title: str, rows: Rows, baselines: Rows, width: int) -> Table:
     """The same for a narrow terminal: one column per trial and baseline, as many as there is room for."""
-    names = (*plan.space.searched, "score", "targets_met", *plan.targets.metrics)
+    names = _heads(plan)
     left = width - max(map(len, names)) - 3
     shown = []
     for number, (label, row) in enumerate([rows[0], *baselines, *rows[1:]]):
@@ -260,11 +264,13 @@ def show_plan(console: Console, plan: Plan) -> None:
     table.add_row("market", f"{_size(market)}, {first} to {last}")
     table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
     table.add_row("searched", ", ".join(plan.space.searched) or "nothing")
+    clouds = f"{plan.configurations:,} in " if config.search.cloud else ""
     table.add_row(
-        "configurations", f"{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}"
+        "configurations",
+        f"{clouds}{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}",
     )
-    table.add_row("chunks", f"{plan.chunks:,} in batches of {min(plan.batch, plan.trials):,}")
-    steps = _bar_steps(market, plan.trials + len(plan.baselines))
+    table.add_row("chunks", f"{plan.chunks:,} in batches of {plan.together:,}")
+    steps = _bar_steps(market, plan.configurations + len(plan.baselines))
     table.add_row("bar-steps", f"{steps:,}")
     table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")
     for what, size in plan.bytes().items():
@@ -342,8 +348,16 @@ def show_strategies(console: Console, strategies: Iterable[Strategy]) -> None:
         console.print(table)
 
 
+def _heads(plan: Plan) -> tuple[str, ...]:
+    ranked = ("cloud_score",) if plan.config.search.cloud else ()
+    return (*plan.space.searched, *ranked, "score", "targets_met", *plan.targets.metrics)
+
+
 def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
-    cells = [*(_value(row[name]) for name in plan.space.searched), f"{row['score']:.3f}"]
+    cells = [_value(row[name]) for name in plan.space.searched]
+    if plan.config.search.cloud:
+        cells.append(f"{row['cloud_score']:.3f}" if "cloud_score" in row else "")  # a baseline is no cloud
+    cells.append(f"{row['score']:.3f}")
     cells.append(f"{int(row['targets_met'])} of {len(plan.targets.metrics)}")
     return cells + [f"{_text(m, row[m])} ({row[f'margin_{m}']:+.2f})" for m in plan.targets.metrics]
 

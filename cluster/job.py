@@ -133,6 +133,7 @@ class Running:
             trials=search.trials,
             batch=plan.batch,
             seed=search.seed,
+            cloud=search.cloud,
             resume=resume,
         )
         self.done_before = self._study.done

@@ -22,9 +22,10 @@ import yaml
 
 from cluster.config import StudyConfig, load_study, resolved_yaml, study_digest
 from cluster.plan import Plan
-from kernels import METRICS, backtest, paths
+from kernels import backtest, paths
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
+from search.cloud import SUMMARY
 from search.study import Study
 from tracking import figures
 from tracking.panels import Figure, Quantity
@@ -117,10 +118,11 @@ def scored_baselines(plan: Plan, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(plan: Plan, identity: Identity, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) -> list[Path]:
-    """configs.parquet, trials.parquet, best.yaml and the figures; returns the figures' paths."""
+    """configs.parquet, trials.parquet (a row per trial), best.yaml and the figures; returns the figures' paths."""
     folder = plan.folder
-    _stream_parquet(study.tables(), folder / "configs.parquet")
+    _stream_parquet(study.configurations(), folder / "configs.parquet")
     columns = ["trial", *(p.name for p in plan.strategy.parameters), "score", "targets_met", "status"]
+    columns += SUMMARY if plan.config.search.cloud else ()
     _stream_parquet((t[columns] for t in study.tables()), folder / "trials.parquet")
     baselines.rename_axis("label").reset_index().to_parquet(folder / "baselines.parquet", index=False)
     replace_text(folder / "best.yaml", best_yaml(plan, identity, best.iloc[0]))
@@ -140,14 +142,15 @@ def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
         "parameters": {p.name: plain(row[p.name]) for p in plan.strategy.parameters},
         "status": str(row["status"]),
         "score": float(row["score"]),
+        **({name: float(row[name]) for name in SUMMARY} if plan.config.search.cloud else {}),
         "targets_met": f"{int(row['targets_met'])} of {len(plan.targets.metrics)}",
         "margins": {m: float(row[f"margin_{m}"]) for m in plan.targets.metrics},
-        "metrics": {m: float(row[plan.space.measured(m)]) for m in METRICS},
+        "metrics": {m: float(row[plan.space.measured(m)]) for m in plan.strategy.metrics},
         "costs": plan.config.costs.model_dump(),
         "from": {
             "study": plan.config.name,
             "trial": int(row["trial"]),
-            "configurations_tried": plan.trials,
+            "configurations_tried": plan.configurations,
             "seed": plan.config.search.seed,
             "score_spec": plan.targets.score_spec,
             **asdict(identity),
@@ -162,17 +165,19 @@ def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
 def draw(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) -> Iterator[Figure]:
     """The figures of a study: progress, profiles, heatmaps, and the equity of the best beside the baselines."""
     searched = [_parameter(plan, name) for name in plan.space.searched]
-    measures = [Quantity("score", good=+1), *(_metric(m) for m in plan.targets.metrics)]
+    measures = [Quantity("score", good=+1), *(_metric(plan, m) for m in plan.targets.metrics)]
     columns = ["trial", *plan.space.searched, *(m.name for m in measures), "targets_met"]
-    trials = pd.concat([table[columns] for table in study.tables()], ignore_index=True)
+    columns += ["member"] if plan.config.search.cloud else []
+    configurations = pd.concat([table[columns] for table in study.configurations()], ignore_index=True)
+    trials = configurations[configurations["member"] == 0] if plan.config.search.cloud else configurations
     yield figures.progress(trials.rename(columns={"trial": "number"}), len(plan.targets.metrics))
     for measure in measures:
         if searched:
-            yield figures.profile(trials, searched, measure)
+            yield figures.profile(configurations, searched, measure)
     pairs = list(itertools.combinations(searched, 2))[:MOST_HEATMAPS]
     for y, x in pairs:
         for measure in measures if (y, x) == pairs[0] else measures[:1]:
-            yield figures.heatmap(trials, x, y, measure)
+            yield figures.heatmap(configurations, x, y, measure)
     names = [p.name for p in plan.strategy.parameters]
     drawn = pd.concat([best.iloc[:1][names], baselines[names]], ignore_index=True)
     scenario, which = _typical(plan, drawn.iloc[:1])
@@ -203,13 +208,13 @@ def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
     ]
     if x == y:
         problems.append(f"two different parameters are needed, got {x!r} twice")
-    if metric != "score" and metric not in METRICS:
-        problems.append(f"unknown metric {metric!r}; metrics are score, {', '.join(METRICS)}")
+    if metric != "score" and metric not in plan.strategy.metrics:
+        problems.append(f"unknown metric {metric!r}; metrics are score, {', '.join(plan.strategy.metrics)}")
     if not table.exists():
         problems.append(f"{table} is not there; run the study first")
     if problems:
         raise InputError(problems)
-    measure = Quantity("score", good=+1) if metric == "score" else _metric(metric)
+    measure = Quantity("score", good=+1) if metric == "score" else _metric(plan, metric)
     column = plan.space.measured(metric)
     trials = pd.read_parquet(table, columns=[x, y, column]).rename(columns={column: metric})
     figure = figures.heatmap(trials, _parameter(plan, x), _parameter(plan, y), measure)
@@ -234,7 +239,7 @@ def publish(
     top = best.iloc[0]
     recorder.summary(
         note(plan, best, baselines, importance, trials),
-        metrics={"score": float(top["score"])} | {m: float(top[plan.space.measured(m)]) for m in METRICS},
+        metrics={"score": float(top["score"])} | {m: float(top[plan.space.measured(m)]) for m in plan.strategy.metrics},
         tags={
             "best_trial": str(int(top["trial"])),
             "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",
@@ -245,7 +250,8 @@ def publish(
 def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, importance: Mapping[str, float], trials: int) -> str:
     """The study in Markdown: the question, the best trials beside the baselines, what to keep in mind."""
     shown = ["score", "targets_met", *plan.targets.metrics]
-    head = ["", *plan.space.searched, *shown]
+    ranked = ["cloud_score"] if plan.config.search.cloud else []
+    head = ["", *plan.space.searched, *ranked, *shown]
     lines = [f"# {plan.config.name}", "", plan.config.question, "", tried(plan, trials), ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     rows = [(f"trial {r['trial']}", r) for r in best.head(5).to_dict("records")]
@@ -254,8 +260,9 @@ def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, importance: Ma
         cells = [
             _parameter(plan, p).text(row[p]) if isinstance(row[p], float) else str(row[p]) for p in plan.space.searched
         ]
+        cells += [f"{row[name]:.3f}" if name in row else "" for name in ranked]  # a baseline is no cloud
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
-        cells += [_metric(m).text(row[m]) for m in plan.targets.metrics]
+        cells += [_metric(plan, m).text(row[m]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     if importance:
         lines += ["", f"What moved the score: {moved(importance)}."]
@@ -265,10 +272,14 @@ def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, importance: Ma
 
 def tried(plan: Plan, trials: int) -> str:
     """How many configurations were tried, and which of them have a run in MLflow."""
-    told = f"{trials:,} configurations tried"
+    cloud = plan.config.search.cloud
+    told = f"{trials * (cloud.size if cloud else 1):,} configurations tried" + (
+        f" in {trials:,} trials" if cloud else ""
+    )
     most = plan.config.tracking.max_runs
     if plan.config.tracking.enabled and trials > most:
-        return f"{told}; the {most:,} best have runs of their own in MLflow, all are in {plan.folder}/configs.parquet."
+        best = f"{most:,} best trials" if cloud else f"{most:,} best"
+        return f"{told}; the {best} have runs of their own in MLflow, all are in {plan.folder}/configs.parquet."
     return f"{told}."
 
 
@@ -284,8 +295,11 @@ def moved(importance: Mapping[str, float]) -> str:
 def caveats(plan: Plan, trials: int) -> list[str]:
     """What a reader must be told about these numbers."""
     told = []
-    if trials > 1:
-        told.append(f"The best of {trials:,} configurations is chosen in sample: expect less of it on new data.")
+    configurations = trials * plan.config.search.configs_per_trial
+    if configurations > 1:
+        told.append(
+            f"The best of {configurations:,} configurations is chosen in sample: expect less of it on new data."
+        )
     if plan.costs.fill == "close":
         told.append("Orders fill at the close that the signal has seen (fill: close), which no trader can do.")
     if isinstance(plan.market, OptionMarket):
@@ -322,5 +336,6 @@ def _parameter(plan: Plan, name: str) -> Quantity:
     return Quantity(name, plan.strategy.parameter(name).unit)
 
 
-def _metric(name: str) -> Quantity:
-    return Quantity(name, METRICS[name].unit, METRICS[name].good)
+def _metric(plan: Plan, name: str) -> Quantity:
+    metric = plan.strategy.metrics[name]
+    return Quantity(name, metric.unit, metric.good)

@@ -18,9 +18,9 @@ from cluster.pool import chunks, cores
 from cluster.ray_pool import check_address
 from cluster.study_text import missing_file
 from cluster.worker import Task
-from kernels import METRICS, Costs, Market, Strategy, load_strategy
+from kernels import STRATEGIES, Costs, Market, Strategy, load_strategy
 from kernels.backends import Choice, choose
-from kernels.blocks import SUMS
+from kernels.blocks import sums_of
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
@@ -74,11 +74,21 @@ class Plan:
         return frozenset(n for n in self.space.none_everywhere if self.baselines.get(n, pd.Series()).isna().all())
 
     @property
+    def configurations(self) -> int:
+        """Configurations of all trials."""
+        return self.trials * self.config.search.configs_per_trial
+
+    @property
+    def together(self) -> int:
+        """Configurations of one batch."""
+        return min(self.batch, self.trials) * self.config.search.configs_per_trial
+
+    @property
     def chunks(self) -> int:
-        """Chunks that the trials are cut into."""
+        """Chunks that the configurations are cut into."""
         workers = self.config.compute.workers or 1
-        whole, rest = divmod(self.trials, self.batch)
-        return whole * sum(1 for _ in chunks(self.batch, workers)) + sum(1 for _ in chunks(rest, workers))
+        whole, rest = divmod(self.configurations, self.together)
+        return whole * sum(1 for _ in chunks(self.together, workers)) + sum(1 for _ in chunks(rest, workers))
 
     @property
     def blocks(self) -> int:
@@ -88,26 +98,28 @@ class Plan:
     def bytes(self) -> dict[str, int]:
         """Memory of the large things: the market's planes, one slice of a bank, statistics of one launch, the results."""
         plane = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
-        each = 8 * len(SUMS) * self.blocks * self.market.n_scenarios
+        each = 8 * len(sums_of(self.strategy.account)) * self.blocks * self.market.n_scenarios
         return {
             "planes of the market": plane * (len(market_planes(self.market, self.costs)) + len(self.strategy.planes)),
             "one more value of a lookback": plane,
-            "statistics of one launch": min(self.choice.backend.output_bytes, each * min(self.batch, self.trials)),
-            "results of one batch": 8 * min(self.batch, self.trials) * (len(self.strategy.parameters) + len(METRICS)),
+            "statistics of one launch": min(self.choice.backend.output_bytes, each * self.together),
+            "results of one batch": 8 * self.together * (len(self.strategy.parameters) + len(self.strategy.metrics)),
         }
 
     def estimate(self) -> tuple[float, float]:
-        """Configurations per second measured on a few of them (after compiling), and seconds for all trials."""
+        """Configurations per second measured on a few of them (after compiling), and seconds for all."""
         workers = self.config.compute.workers or 1
         engine = self.task.engine(max(1, cores() // workers))
-        sample = self.space.random(min(SAMPLE, self.trials), seed=0) if self.space.searched else self.space.grid()
+        sample = (
+            self.space.random(min(SAMPLE, self.configurations), seed=0) if self.space.searched else self.space.grid()
+        )
         engine.metrics(sample.iloc[:1])
         engine.metrics(sample)
         started = time.perf_counter()
         engine.metrics(sample)
         rate = len(sample) / (time.perf_counter() - started)
         together = workers if self.config.compute.address else min(workers, cores())
-        return rate, self.trials / rate / together
+        return rate, self.configurations / rate / together
 
 
 def make_plan(config: StudyConfig, runs: Path) -> Plan:
@@ -133,7 +145,8 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     )
     costs = Costs(**config.costs.model_dump())
     wanted: Mapping[str, Any] = config.targets
-    targets = attempt(lambda: Targets.of(wanted, metrics=METRICS))
+    known = strategy.metrics if strategy else {name for each in STRATEGIES.values() for name in each.metrics}
+    targets = attempt(lambda: Targets.of(wanted, metrics=known))
     choice = attempt(lambda: choose(config.compute.backend, config.compute.precision))
     if address := config.compute.address:
         attempt(lambda: check_address(address))
@@ -151,7 +164,12 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         batch = batch_size(config)
         trials = attempt(
             lambda: samplers.check(
-                config.search.sampler, space, trials=config.search.trials, batch=batch, seed=config.search.seed
+                config.search.sampler,
+                space,
+                trials=config.search.trials,
+                batch=batch,
+                seed=config.search.seed,
+                cloud=config.search.cloud,
             )
         )
         if market is not None:

@@ -11,7 +11,8 @@ import pandas as pd
 from cluster.config import FileMarket
 from cluster.output import Identity
 from cluster.plan import Plan
-from kernels import METRICS, InputError
+from kernels import InputError
+from search.cloud import SUMMARY
 from tracking.address import TrackingError
 from tracking.recorder import Recorder
 from tracking.records import DataRecord, StudyRecord, TrialRecord
@@ -26,6 +27,7 @@ def open_recorder(plan: Plan, identity: Identity) -> Recorder:
         "sampler": config.search.sampler,
         "trials": plan.trials,
         "seed": config.search.seed,
+        **(config.search.cloud.spec(plan.trials) if config.search.cloud else {}),
         **{f"costs.{k}": v for k, v in config.costs.model_dump().items()},
         **{f"fixed.{k}": v for k, v in config.strategy.fixed.items()},
         **{f"search.{k}": v for k, v in config.strategy.search.items()},
@@ -44,7 +46,7 @@ def open_recorder(plan: Plan, identity: Identity) -> Recorder:
             profile={"tickers": market.n_assets, "bars": market.n_bars, "bars_per_year": market.bars_per_year},
         ),
         columns={
-            "metrics": ["score", "targets_met", *plan.targets.metrics],
+            "metrics": ["score", *(SUMMARY if config.search.cloud else ()), "targets_met", *plan.targets.metrics],
             "params": list(plan.space.searched),
             "tags": ["backend"],
         },
@@ -72,8 +74,9 @@ def baseline_records(plan: Plan, identity: Identity, baselines: pd.DataFrame) ->
 
 def _record(plan: Plan, identity: Identity, key: int | str, row: dict[Any, Any], started: float | None) -> TrialRecord:
     now = int(time.time() * 1000)
-    metrics = {name: float(row[plan.space.measured(name)]) for name in METRICS}
+    metrics = {name: float(row[plan.space.measured(name)]) for name in plan.strategy.metrics}
     metrics |= {name: float(row[name]) for name in ("score", "targets_met")}
+    metrics |= {name: float(row[name]) for name in SUMMARY if name in row}  # a baseline is no cloud
     margins = {f"margin_{m}": float(row[f"margin_{m}"]) for m in plan.targets.metrics}
     return TrialRecord(
         key=key,

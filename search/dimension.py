@@ -2,11 +2,12 @@
 
 Three kinds: `Choices` (a list), `Steps` (evenly spaced numbers) and `Interval` (a continuous or logarithmic
 range). Each maps a number in [0, 1) to a value, which is how random and Sobol points become configurations,
-and says what Optuna is told about it.
+and back, which is how a cloud is laid round a point; and says what Optuna is told about it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -53,6 +54,17 @@ class Choices:
         """One value per u in [0, 1), all equally likely."""
         return self.pick(_cell(u, self.count))
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the next value in the list is a neighbour: numbers that rise or fall throughout."""
+        numbers = [value for value in self.values if isinstance(value, float)]
+        return len(numbers) == self.count and sorted(numbers) in (numbers, numbers[::-1])
+
+    def to_unit(self, values: Values) -> FloatArray:
+        """The middle of each value's share of [0, 1); the inverse of `from_unit`."""
+        places = [self.values.index(None if isinstance(v, float) and math.isnan(v) else v) for v in values]
+        return (np.array(places, dtype=np.float64) + 0.5) / self.count
+
     def distribution(self) -> BaseDistribution:
         """The same for Optuna."""
         return CategoricalDistribution(self.values)
@@ -92,6 +104,16 @@ class Steps:
         """One value per u in [0, 1), all equally likely."""
         return self.pick(_cell(u, self.count))
 
+    @property
+    def ordered(self) -> bool:
+        """Numbers have neighbours."""
+        return True
+
+    def to_unit(self, values: Values) -> FloatArray:
+        """The middle of each step's share of [0, 1); the inverse of `from_unit`."""
+        middle: FloatArray = (np.rint((values - self.low) / self.step) + 0.5) / self.count
+        return middle
+
     def distribution(self) -> BaseDistribution:
         """The same for Optuna."""
         last = float(Decimal(repr(self.low)) + (self.count - 1) * Decimal(repr(self.step)))
@@ -128,12 +150,28 @@ class Interval:
 
     def from_unit(self, u: FloatArray) -> Values:
         """One value per u in [0, 1)."""
-        edge = 0.5 if self.integer else 0.0  # each whole number owns the half unit on either side of it
-        low, high = self.low - edge, self.high + edge
+        low, high = self._edges
         values = low * (high / low) ** u if self.log else low + u * (high - low)
         if self.integer:
             values = np.rint(values)
         return np.clip(values, self.low, self.high)
+
+    @property
+    def ordered(self) -> bool:
+        """Numbers have neighbours."""
+        return True
+
+    def to_unit(self, values: Values) -> FloatArray:
+        """Where each value lies in [0, 1]; the inverse of `from_unit` but for rounding."""
+        low, high = self._edges
+        u: FloatArray = np.log(values / low) / np.log(high / low) if self.log else (values - low) / (high - low)
+        return u
+
+    @property
+    def _edges(self) -> tuple[float, float]:
+        """What [0, 1) is laid on: each whole number owns the half unit on either side of it."""
+        edge = 0.5 if self.integer else 0.0
+        return self.low - edge, self.high + edge
 
     def distribution(self) -> BaseDistribution:
         """The same for Optuna."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Parts:
         self._trials = trials
         self._batch = batch
         folder.mkdir(parents=True, exist_ok=True)
-        self._rows = _found(folder)
+        self._rows = found(folder)
 
     @property
     def done(self) -> int:
@@ -41,35 +42,54 @@ class Parts:
         n = min(self._batch, end - first)
         return None if n <= 0 else (first, self._points(first, n))
 
-    def tell(self, rows: pd.DataFrame) -> None:
-        """Commit the results of one batch."""
+    def tell(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Commit the results of one batch, and return them."""
         first = int(rows["trial"].iloc[0])
-        path = self._path(first)
-        part = path.with_suffix(".partial")
-        # a flipped bit in an unchecked page reads as another number without a word
-        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), part, write_page_checksum=True)
-        part.replace(path)
+        write_part(part_path(self._folder, first), rows)
         self._rows[first] = len(rows)
+        return rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """The results, batch by batch, in trial order."""
         for first in sorted(self._rows):
-            path = self._path(first)
-            try:
-                yield pq.read_table(path, page_checksum_verification=True).to_pandas()
-            except (OSError, pa.ArrowException) as error:
-                raise _damaged(path, error) from error
+            yield read_part(part_path(self._folder, first))
 
-    def _path(self, first: int) -> Path:
-        return self._folder / f"part-{first:09d}.parquet"
+    def configurations(self) -> Iterator[pd.DataFrame]:
+        """The same: every trial is one configuration."""
+        return self.tables()
 
 
 def evaluated(folder: Path) -> int:
     """Trials evaluated, of whatever study the folder holds."""
-    return sum(_found(folder).values())
+    return sum(found(folder).values())
 
 
-def _found(folder: Path) -> dict[int, int]:
+def part_path(folder: Path, first: int) -> Path:
+    """The part that begins with trial `first`."""
+    return folder / f"part-{first:09d}.parquet"
+
+
+def write_part(path: Path, rows: pd.DataFrame) -> None:
+    """Write a part whole or not at all; it is on the disk when this returns."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        # a flipped bit in an unchecked page reads as another number without a word
+        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), file, write_page_checksum=True)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_part(path: Path) -> pd.DataFrame:
+    """The rows of a part; InputError where it is damaged."""
+    try:
+        rows: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+    return rows
+
+
+def found(folder: Path) -> dict[int, int]:
     """{first trial: rows} of the parts there are."""
     return {int(path.stem.removeprefix("part-")): _rows(path) for path in folder.glob("part-*.parquet")}
 

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from kernels.errors import InputError
+from search.cloud import Cloud
 from search.cma import CovarianceAdaptation
 from search.hint import hint
+from search.seeds import SAMPLER, seed_of
 from search.space import Space
 
 POINTS: Mapping[str, Callable[[Space, int, int, int], pd.DataFrame]] = {
@@ -80,7 +81,7 @@ class SeededByTrial(BaseSampler):
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         """What the learning sampler proposes; nothing while it has too few trials to learn from."""
-        sampler = self._learner.make(_seed(self._seed, trial.number, 0), self._batch)
+        sampler = self._learner.make(seed_of(self._seed, trial.number, SAMPLER), self._batch)
         if isinstance(sampler, NSGAIISampler):
             # it orders parents it has just selected otherwise than those it reads back; let it always read them
             sampler.get_parent_population(study, sampler.get_trial_generation(study, trial))
@@ -95,11 +96,11 @@ class SeededByTrial(BaseSampler):
     ) -> Any:
         """A uniform draw, for what the learning sampler left open."""
         stream = 1 + list(self._space).index(param_name)
-        uniform = RandomSampler(seed=_seed(self._seed, trial.number, stream))
+        uniform = RandomSampler(seed=seed_of(self._seed, trial.number, stream))
         return uniform.sample_independent(study, trial, param_name, param_distribution)
 
 
-def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: int) -> int:
+def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: int, cloud: Cloud | None = None) -> int:
     """How many trials the study has; InputError with everything that is wrong about its search settings.
 
     A grid has as many as it has points: `trials` may be left out, or be no smaller, so that a grid is never
@@ -120,6 +121,15 @@ def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: i
         problems.append(f"strategy.search: {sampler} has nothing to search; name a parameter or use sampler: grid")
     if sampler in LEARNERS:
         problems += _unfit(sampler, space, batch)
+    if cloud:
+        problems += cloud.problems()
+        if space.searched and (idle := cloud.idle(space)):
+            problems.append(idle)
+        if sampler in POINTS:
+            problems.append(
+                f"search.configs_per_trial: {sampler} does not learn, so a cloud round its points has nothing to tell it "
+                f"and covers the space less evenly, got {cloud.size}; take 1, or one of {', '.join(LEARNERS)}"
+            )
     count = trials or 0
     if sampler == "grid":
         try:
@@ -154,8 +164,3 @@ def _unfit(sampler: str, space: Space, batch: int) -> Sequence[str]:
             for name in lists
         ]
     return problems
-
-
-def _seed(seed: int, number: int, stream: int) -> int:
-    """A seed of its own for every trial and stream (below 2^32, as Optuna's generators take it)."""
-    return int(np.random.SeedSequence([seed, number, stream]).generate_state(1)[0])

@@ -160,6 +160,11 @@ class Space:
         columns = {name: d.from_unit(u[:, i]) for i, (name, d) in enumerate(self.dimensions.items())}
         return self._table(columns, len(u))
 
+    def to_unit(self, configurations: pd.DataFrame) -> FloatArray:
+        """Where configurations of this space lie in its unit cube, (n, searched parameters); inverse of `from_unit`."""
+        columns = [d.to_unit(configurations[name].to_numpy()) for name, d in self.dimensions.items()]
+        return np.stack(columns, axis=1)
+
     def distributions(self) -> dict[str, BaseDistribution]:
         """What Optuna is told about each searched parameter."""
         return {name: dimension.distribution() for name, dimension in self.dimensions.items()}

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import optuna
 import pandas as pd
 
 from kernels.errors import InputError
-from search import record, samplers
+from search import cloud_trials, record, samplers
+from search.cloud import SUMMARY, Cloud
+from search.cloud_trials import CloudTrials
 from search.frozen import frozen_study
 from search.lock import hold
 from search.parts import Parts, evaluated
@@ -25,7 +28,7 @@ FEWEST_FOR_IMPORTANCE = 30  # its best tenth must be a few trials
 
 @dataclass(frozen=True)
 class Batch:
-    """Configurations evaluated together: trials `first` .. `first + len - 1`, one row each."""
+    """Configurations evaluated together: trials from `first` on, one row each, or one cloud of rows each."""
 
     number: int
     first: int
@@ -40,20 +43,31 @@ class Ledger(Protocol):
 
     def ask(self) -> tuple[int, pd.DataFrame] | None: ...  # noqa: D102
 
-    def tell(self, rows: pd.DataFrame) -> None: ...  # noqa: D102
+    def tell(self, rows: pd.DataFrame) -> pd.DataFrame: ...  # noqa: D102
 
     def tables(self) -> Iterator[pd.DataFrame]: ...  # noqa: D102
+
+    def configurations(self) -> Iterator[pd.DataFrame]: ...  # noqa: D102
 
 
 class Study:
     """One search. `ask` a batch, evaluate it, `tell` its metrics, until `ask` gives None.
 
-    The same space, targets, sampler, seed and (for samplers that learn) batch give the same trials, whether
-    the study runs through or is interrupted anywhere and resumed.
+    The same space, targets, sampler, seed and (for samplers that learn) batch and cloud give the same trials,
+    whether the study runs through or is interrupted anywhere and resumed.
     """
 
     def __init__(
-        self, name: str, space: Space, targets: Targets, *, ledger: Ledger, trials: int, batch: int, seed: int
+        self,
+        name: str,
+        space: Space,
+        targets: Targets,
+        *,
+        ledger: Ledger,
+        trials: int,
+        batch: int,
+        seed: int,
+        cloud: Cloud | None = None,
     ) -> None:
         self.name = name
         self.space = space
@@ -62,6 +76,7 @@ class Study:
         self._ledger = ledger
         self._batch = batch
         self._seed = seed
+        self._cloud = cloud
 
     @classmethod
     def open(
@@ -75,15 +90,17 @@ class Study:
         trials: int | None,
         batch: int,
         seed: int,
+        cloud: Cloud | None = None,
         resume: bool = False,
     ) -> Study:
         """The study kept in `folder` (made where missing): a new one, or with `resume` the one that is there.
 
-        A resumed study may be given more trials, and another batch where its sampler does not learn.
+        A resumed study may be given more trials (but where its clouds shrink over them), and another batch where its
+        sampler does not learn.
         InputError where the settings are wrong, the folder holds a study and `resume` is not set, or it
         holds another study.
         """
-        count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed)
+        count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed, cloud=cloud)
         learns = sampler in samplers.LEARNERS
         described = {
             "name": name,
@@ -94,7 +111,9 @@ class Study:
             "targets": targets.spec,
             "trials": count,
         }
-        journal, configs = folder / "optuna.journal", folder / "configs"
+        if cloud:
+            described["cloud"] = cloud.spec(count)
+        journal, configs, clouds = folder / "optuna.journal", folder / "configs", folder / "clouds"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             hold(folder)
@@ -102,15 +121,18 @@ class Study:
             record.claim(folder, described, done=done, resume=resume)
             if done == 0:
                 journal.unlink(missing_ok=True)  # what was asked and never told is asked anew
+                cloud_trials.forget(clouds)
         except OSError as error:
             raise InputError(f"{folder}: the study cannot be kept there ({error}); name another folder") from error
         ledger: Ledger
         if learns:
             ledger = Trials(journal, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
+            if cloud:
+                ledger = CloudTrials(clouds, ledger, space, cloud, count=count, batch=batch, seed=seed)
         else:
             points = samplers.POINTS[sampler]
             ledger = Parts(configs, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
-        return cls(name, space, targets, ledger=ledger, trials=count, batch=batch, seed=seed)
+        return cls(name, space, targets, ledger=ledger, trials=count, batch=batch, seed=seed, cloud=cloud)
 
     @property
     def done(self) -> int:
@@ -128,26 +150,30 @@ class Study:
     def tell(self, batch: Batch, metrics: pd.DataFrame) -> pd.DataFrame:
         """Score the metrics of a batch (one row per configuration, in its order) and commit them.
 
-        Returns the committed rows: trial, parameters, metrics (`Space.measured`), score, targets_met, status, margins.
+        Returns one row per trial: trial, parameters, metrics (`Space.measured`), score, targets_met, status, margins of
+        its point; where trials are clouds, `search.cloud.SUMMARY` as well.
         """
         if len(metrics) != len(batch.configurations):
             raise ValueError(f"{len(batch.configurations)} rows of metrics are needed, got {len(metrics)}")
         metrics = metrics.reset_index(drop=True)
         scores = self.targets.score(metrics)
         measured = metrics.drop(columns="status", errors="ignore").rename(columns=self.space.measured)
-        clash = [name for name in ("trial", *scores) if name in batch.configurations]
+        own = ("trial", *(("member", *SUMMARY) if self._cloud else ()), *scores)
+        clash = [name for name in own if name in batch.configurations]
         if clash:
             raise InputError(
                 f"strategy {self.space.strategy.name}: parameter '{name}' has the name of a column of results; rename it"
                 for name in clash
             )
         rows = pd.concat([batch.configurations.reset_index(drop=True), measured, scores], axis="columns")
-        rows.insert(0, "trial", range(batch.first, batch.first + len(rows)))
-        self._ledger.tell(rows)
-        return rows
+        size = self._cloud.size if self._cloud else 1
+        rows.insert(0, "trial", batch.first + np.arange(len(rows)) // size)
+        if self._cloud:
+            rows.insert(1, "member", np.arange(len(rows)) % size)
+        return self._ledger.tell(rows)
 
     def results(self) -> pd.DataFrame:
-        """One row per evaluated configuration in trial order, columns as `tell` returns them."""
+        """One row per trial in trial order, columns as `tell` returns them."""
         tables = list(self.tables())
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -155,12 +181,18 @@ class Study:
         """The results in pieces that fit in memory, in trial order."""
         return self._ledger.tables()
 
+    def configurations(self) -> Iterator[pd.DataFrame]:
+        """Every configuration evaluated, in pieces, in trial order: of clouds also the others than the point, with
+        their `member`; else the same as `tables`."""
+        return self._ledger.configurations()
+
     def best(self, n: int) -> pd.DataFrame:
-        """The n rows of highest score, best first, the earlier trial first among equals."""
+        """The n trials of highest score (of clouds `cloud_score`), best first, the earlier first among equals."""
+        by = "cloud_score" if self._cloud else "score"
         best = pd.DataFrame()
         for table in self.tables():
             best = pd.concat([best, table], ignore_index=True) if len(best) else table
-            best = best.nlargest(n, "score", keep="first")
+            best = best.nlargest(n, by, keep="first")
         return best.reset_index(drop=True)
 
     def importance(self) -> dict[str, float]:
@@ -181,6 +213,6 @@ class Study:
         A study that learns is Optuna's own; of another, results (a sample where there are many) are entered
         in one that lives in memory.
         """
-        if isinstance(self._ledger, Trials):
+        if isinstance(self._ledger, (Trials, CloudTrials)):
             return self._ledger.study
         return frozen_study(self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed)

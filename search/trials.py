@@ -71,20 +71,30 @@ class Trials:
         if first >= self._trials:
             return None
         end = min(self._trials, (first // self._batch + 1) * self._batch)
-        return first, self._space.table([self._propose(number) for number in range(first, end)])
+        return first, self.points(first, end)
 
-    def tell(self, rows: pd.DataFrame) -> None:
-        """Commit the results of one batch, trial by trial, in order."""
+    def points(self, first: int, end: int) -> pd.DataFrame:
+        """What trials `first` .. `end - 1` try: proposed now, or read where they have been."""
+        return self._space.table([self._propose(number) for number in range(first, end)])
+
+    def tell(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Commit the results of one batch, trial by trial, in order, and return them."""
+        return self.commit(rows, rows["score"], rows)
+
+    def commit(self, rows: pd.DataFrame, scores: pd.Series[float], carriers: pd.DataFrame) -> pd.DataFrame:
+        """Commit one row per trial, each under a score, and with the margins of its row of `carriers` as constraints."""
         results = rows.drop(columns=["trial", *(p.name for p in self._space.strategy.parameters)])
-        for number, result in zip(rows["trial"], results.to_dict("records"), strict=True):
+        told = zip(rows["trial"], results.to_dict("records"), scores, carriers.to_dict("records"), strict=True)
+        for number, result, score, carrier in told:
             trial = self._trial(int(number))
             trial.set_user_attr(RESULT, result)
             known = trial.constraints
-            for metric, violation in self._targets.constraints(result).items():
+            for metric, violation in self._targets.constraints(carrier).items():
                 if metric not in known:  # a tell that was cut short has set some, to the same values
                     trial.set_constraint(metric, violation)
-            self.study.tell(trial, result["score"])
+            self.study.tell(trial, score)
             self._told += 1
+        return rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """The results in one table, in trial order."""
@@ -94,6 +104,10 @@ class Trials:
             configurations = self._space.table([self._space.row(trial.params) for trial in complete])
             configurations.insert(0, "trial", [trial.number for trial in complete])
             yield pd.concat([configurations, results], axis="columns")
+
+    def configurations(self) -> Iterator[pd.DataFrame]:
+        """The same: every trial is one configuration."""
+        return self.tables()
 
     def _propose(self, number: int) -> Mapping[str, Any]:
         """The configuration of trial `number`, asked now, or asked before the study was interrupted."""

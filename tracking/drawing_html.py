@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import html
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tracking.axes import log_ticks
+from tracking.html_marks import across, escaped, safe, traces
 from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale
-from tracking.panels import Array, Axis, Band, Chart, Figure, Heatmap, Line, Mark
+from tracking.panels import Axis, Chart, Figure, Heatmap, Level, Span
 
 ROW_PIXELS = {1: 560, 2: 340}  # height of a row of panels
 LOW_ROW = 290
+LEAST_PIXELS = 290  # width of a panel; a narrower window scrolls
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -20,8 +23,14 @@ def page(title: str, figures: Sequence[Figure]) -> str:
     """The figures one below the other, whole: the page opens from disk, without a network."""
     from plotly.offline import get_plotlyjs
 
-    head = f"<meta charset='utf-8'><title>{_safe(title)}</title><script>{get_plotlyjs()}</script>"
-    style = f"body {{ margin: 0 auto; max-width: 1400px; background: {PAPER}; }}"
+    head = f"<meta charset='utf-8'><title>{safe(title)}</title><script>{get_plotlyjs()}</script>"
+    style = (
+        f"body {{ margin: 0 auto; max-width: 1400px; padding: 0 16px; background: {PAPER}; color: {INK};"
+        f" font-family: {FONT}; }} h2 {{ font-size: 19px; margin: 36px 0 6px; }}"
+        f" p {{ font-size: 13px; margin: 0 0 4px; max-width: 900px; color: {FAINT}; }}"
+        # The buttons of a plot lie where a long legend does: they are there while it is pointed at.
+        " .wide { overflow-x: auto; } .js-plotly-plot:not(:hover) .modebar { opacity: 0; }"
+    )
     drawn = "\n".join(_plot(figure) for figure in figures)
     return f"<!doctype html><html><head>{head}<style>{style}</style></head><body>\n{drawn}\n</body></html>\n"
 
@@ -40,47 +49,54 @@ def _plot(figure: Figure) -> str:
             _mark(plot, panel, axes)
         else:
             for mark in panel.marks:
-                for trace in _traces(mark, panel):
+                for trace in traces(mark, panel):
                     plot.add_trace(trace | axes)
-    plot.update_layout(height=rows * ROW_PIXELS.get(rows, LOW_ROW) + 140)
-    config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"filename": figure.name, "scale": 2}}
+                if isinstance(mark, Level | Span):
+                    shape, words = across(mark, panel, number)
+                    plot.add_shape(shape)
+                    for annotation in words:
+                        plot.add_annotation(annotation)
+    plot.update_layout(height=rows * ROW_PIXELS.get(rows, LOW_ROW) + 70)
+    config = {
+        "displaylogo": False,
+        "displayModeBar": "hover",
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+        "responsive": True,
+        "toImageButtonOptions": {"filename": figure.name, "scale": 2},
+    }
     part: str = to_html(plot, config=config, include_plotlyjs=False, full_html=False, div_id=figure.name)
-    return part
+    # Words of the page, unlike words of the plot, are broken into lines where the window is narrow.
+    heading = f"<h2>{safe(figure.title)}</h2>\n<p>{safe(figure.note)}</p>\n"
+    if not figure.panels:
+        return heading
+    return f"{heading}<div class='wide'><div style='min-width: {figure.columns * LEAST_PIXELS}px'>{part}</div></div>"
 
 
 def _layout(figure: Figure) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "template": "none",
-        "title": {
-            "text": f"<b>{_safe(figure.title)}</b>",
-            "subtitle": {"text": _safe(figure.note), "font": {"size": 13, "color": FAINT}},
-            "x": 0.0,
-            "xref": "paper",
-            "xanchor": "left",
-            "font": {"size": 19},
-        },
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": PAPER,
         "plot_bgcolor": PAPER,
-        "margin": {"l": 90, "r": 40, "t": 125, "b": 60},
+        "margin": {"l": 60, "r": 30, "t": 50, "b": 50},
         "hoverlabel": {"bgcolor": PAPER, "font": {"family": FONT, "color": INK}},
         "hovermode": "x unified" if figure.share == "x" else "closest",
         "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left", "font": {"size": 13}},
         "annotations": [],
     }
     for number, panel in enumerate(figure.panels, start=1):
-        across, up = _domains(figure, number - 1)
-        layout[f"xaxis{number}"] = _axis(panel.x, panel) | {"domain": across, "anchor": f"y{number}"}
+        wide, up = _domains(figure, number - 1)
+        layout[f"xaxis{number}"] = _axis(panel.x, panel) | {"domain": wide, "anchor": f"y{number}"}
         layout[f"yaxis{number}"] = _axis(panel.y, panel) | {"domain": up, "anchor": f"x{number}"}
         if number > 1 and figure.share != "nothing":
             layout[f"{figure.share}axis{number}"]["matches"] = figure.share
         if figure.share == "x" and number < len(figure.panels):
-            layout[f"xaxis{number}"]["showticklabels"] = False
+            layout[f"xaxis{number}"] |= {"title": None, "showticklabels": False}
         if figure.share == "y" and (number - 1) % figure.columns:
-            layout[f"yaxis{number}"]["title"] = None
+            layout[f"yaxis{number}"] |= {"title": None, "showticklabels": False}
         if panel.title:
-            place = {"x": across[0], "y": up[1], "xref": "paper", "yref": "paper", "xanchor": "left"}
-            layout["annotations"].append(place | {"yanchor": "bottom", "text": _safe(panel.title), "showarrow": False})
+            place = {"x": wide[0], "y": up[1], "xref": "paper", "yref": "paper", "xanchor": "left"}
+            layout["annotations"].append(place | {"yanchor": "bottom", "text": safe(panel.title), "showarrow": False})
     return layout
 
 
@@ -101,7 +117,7 @@ def _domains(figure: Figure, number: int) -> tuple[list[float], list[float]]:
 
 def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
     axis: dict[str, Any] = {
-        "title": {"text": _safe(meaning.label), "standoff": 12},
+        "title": {"text": safe(meaning.label), "standoff": 12},
         "gridcolor": GRID,
         "zeroline": False,
         "tickfont": {"color": FAINT},
@@ -109,13 +125,18 @@ def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
     }
     if meaning.style == "category":
         count = len(meaning.categories)
-        axis |= {"tickvals": list(range(count)), "ticktext": _escaped(meaning.categories), "range": [-0.5, count - 0.5]}
+        axis |= {"tickvals": list(range(count)), "ticktext": escaped(meaning.categories), "range": [-0.5, count - 0.5]}
     elif meaning.style == "percent":
         axis |= {"tickformat": "~%"}
     elif meaning.style == "growth":
-        axis |= {"type": "log", "dtick": "D2", "tickformat": "~g", "ticksuffix": "x"}
+        axis |= {"tickformat": "~g", "ticksuffix": "x"}
     elif meaning.style == "date":
         axis |= {"type": "date"}
+    if meaning.log and meaning.limits is not None:
+        ticks = log_ticks(*meaning.limits)
+        axis |= {"type": "log", "tickvals": ticks, "ticktext": [meaning.text(tick) for tick in ticks]}
+    if meaning.limits is not None:
+        axis |= {"range": [math.log10(end) if meaning.log else end for end in meaning.limits]}
     if isinstance(panel, Heatmap):
         axis |= {"showgrid": False, "ticks": ""}
     return axis
@@ -128,7 +149,7 @@ def _heatmap(panel: Heatmap, with_scale: bool) -> dict[str, Any]:
         [panel.quantity.text(value) if fine else "" for value, fine in zip(*pair, strict=True)]
         for pair in zip(panel.grid, known, strict=True)
     ]
-    x, y, name = (_safe(label) for label in (panel.x.label, panel.y.label, panel.quantity.name))
+    x, y, name = (safe(label) for label in (panel.x.label, panel.y.label, panel.quantity.name))
     hover = f"{x} %{{customdata[0]}}<br>{y} %{{customdata[1]}}<br><b>{name} %{{text}}</b><extra></extra>"
     return {
         "type": "heatmap",
@@ -136,7 +157,7 @@ def _heatmap(panel: Heatmap, with_scale: bool) -> dict[str, Any]:
             [float(v) if fine else None for v, fine in zip(*pair, strict=True)]
             for pair in zip(panel.grid, known, strict=True)
         ],
-        "customdata": [[[x, y] for x in _escaped(panel.x.categories)] for y in _escaped(panel.y.categories)],
+        "customdata": [[[x, y] for x in escaped(panel.x.categories)] for y in escaped(panel.y.categories)],
         "text": text,
         "texttemplate": "%{text}" if panel.readable else "",
         "hovertemplate": hover,
@@ -148,7 +169,7 @@ def _heatmap(panel: Heatmap, with_scale: bool) -> dict[str, Any]:
         "ygap": 2,
         "showscale": with_scale,
         "colorbar": {
-            "title": {"text": _safe(panel.quantity.label), "side": "right"},
+            "title": {"text": safe(panel.quantity.label), "side": "right"},
             "tickformat": "~%" if panel.quantity.percent else "",
             "outlinewidth": 0,
             "thickness": 14,
@@ -170,39 +191,3 @@ def _mark(plot: Any, panel: Heatmap, axes: dict[str, str]) -> None:
         yref=axes["yaxis"],
         line={"color": MARK, "width": 3},
     )
-
-
-def _traces(mark: Mark, panel: Chart) -> list[dict[str, Any]]:
-    shape = {"type": "scatter", "name": _safe(mark.name), "legendgroup": _safe(mark.name)}
-    if isinstance(mark, Band):
-        edge = shape | {"mode": "lines", "line": {"width": 0, "color": mark.colour}, "hoverinfo": "skip"}
-        red, green, blue = (int(mark.colour[i : i + 2], 16) for i in (1, 3, 5))
-        fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.16)", "showlegend": mark.listed}
-        return [
-            edge | {"x": _listed(mark.x), "y": _listed(mark.low), "showlegend": False},
-            edge | {"x": _listed(mark.x), "y": _listed(mark.high)} | fill,
-        ]
-    number = {"percent": ".1%", "growth": ".3~f"}.get(panel.y.style, ".4~g")
-    data = {"x": _listed(mark.x), "y": _listed(mark.y), "hovertemplate": f"%{{y:{number}}}"}
-    if isinstance(mark, Line):
-        line = {"color": mark.colour, "width": mark.width, "shape": "hv" if mark.stepped else "linear"}
-        mode = "lines+markers" if mark.dots else "lines"
-        return [shape | data | {"mode": mode, "line": line, "showlegend": mark.listed, "zorder": int(10 * mark.width)}]
-    return [shape | data | {"mode": "markers", "marker": {"color": mark.colour, "size": 7}}]
-
-
-def _safe(text: str) -> str:
-    """Words of a study, such as a ticker, as text and never as markup."""
-    return html.escape(text, quote=False)
-
-
-def _escaped(words: tuple[str, ...]) -> list[str]:
-    return [_safe(word) for word in words]
-
-
-def _listed(values: Array) -> list[Any]:
-    """Plain numbers (or dates as text), so that the page can be read and not only drawn; gaps become null."""
-    array = np.asarray(values)
-    if np.issubdtype(array.dtype, np.datetime64):
-        return [str(day) for day in array.astype("datetime64[s]")]
-    return [float(value) if np.isfinite(value) else None for value in array]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -12,33 +13,44 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure as Sheet
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
+from tracking.axes import log_ticks
 from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale, text_on
-from tracking.panels import Axis, Band, Chart, Figure, Heatmap, Line, Points
+from tracking.panels import Axis, Chart, Figure, Heatmap
+from tracking.png_marks import draw_marks
 
 DOTS_PER_INCH = 150
 WIDTH = 12.8  # inches: 1920 dots, sharp on a page 1280 wide
 ROW_HEIGHT = {1: 6.2, 2: 3.9}  # inches per row of panels
 LOW_ROW = 3.3
+AIR = 0.12  # inches above and below every panel and the title
+LETTERS_TITLE, LETTERS_NOTE, LETTERS_LEGEND = 105, 185, 185  # that fit in a line
 LETTERS_ACROSS = 150  # tick labels longer than this over the whole width are turned
 
 
 def png(figure: Figure, path: Path) -> None:
     """Write the figure to `path`, 1920 dots wide."""
     rows = max(figure.rows, 1)
+    layout = ConstrainedLayoutEngine(h_pad=AIR, w_pad=0.1)
     sheet = Sheet(
         figsize=(WIDTH, 0.9 + rows * ROW_HEIGHT.get(rows, LOW_ROW)),
         dpi=DOTS_PER_INCH,
-        layout=ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1),  # inches of air around every panel and the title
+        layout=layout,
         facecolor=PAPER,
     )
     canvas = FigureCanvasAgg(sheet)
-    sheet.suptitle(figure.title, x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
+    title = sheet.suptitle(
+        fill(figure.title, LETTERS_TITLE), x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK
+    )
     if figure.note:
-        sheet.supxlabel(figure.note, x=0.012, ha="left", fontsize=9.5, color=FAINT)
+        sheet.supxlabel(fill(figure.note, LETTERS_NOTE), x=0.012, ha="left", fontsize=9.5, color=FAINT)
     if figure.panels:
         _draw_panels(sheet, figure)
+        _draw_legend(sheet, layout, title)
+    for text in sheet.findobj(Text):
+        text.set_parse_math(False)  # a dollar sign is one, and begins no formula
     # savefig would draw everything twice
     canvas.print_png(path, metadata={"Software": "hedgegrid"})  # type: ignore[no-untyped-call]
 
@@ -77,6 +89,26 @@ def _draw_panels(sheet: Sheet, figure: Figure) -> None:
     if figure.share == "y":
         for axes in grid[:, 1:].flat:
             axes.set_ylabel("")
+
+
+def _draw_legend(sheet: Sheet, layout: ConstrainedLayoutEngine, title: Text) -> None:
+    """One legend for all panels, between the title and them, where it hides nothing."""
+    found: dict[str, Any] = {}
+    for axes in sheet.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    if not found:
+        return
+    widest = max(len(name) for name in found) + 8
+    columns = min(len(found), max(LETTERS_LEGEND // widest, 1))
+    below = sheet.get_figheight() - AIR - title.get_window_extent().height / sheet.dpi  # inches
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, below / sheet.get_figheight())}
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9.5, "labelcolor": INK, "borderaxespad": 0.2}
+    legend = sheet.legend(found.values(), found.keys(), ncols=columns, **place, **look)
+    # The layout makes room for the title, but knows a legend beside the panels only.
+    legend.set_in_layout(False)
+    height = legend.get_window_extent().height / sheet.bbox.height
+    layout.set(rect=(0.0, 0.0, 1.0, 1.0 - height))
 
 
 def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
@@ -126,26 +158,7 @@ def _draw_chart(axes: Axes, panel: Chart) -> None:
     axes.grid(color=GRID, linewidth=0.9)
     _style(axes.xaxis, panel.x)
     _style(axes.yaxis, panel.y)
-    for mark in panel.marks:
-        label = mark.name if isinstance(mark, Points) or mark.listed else None
-        if isinstance(mark, Band):
-            axes.fill_between(mark.x, mark.low, mark.high, color=mark.colour, alpha=0.16, linewidth=0, label=label)
-        elif isinstance(mark, Line):
-            axes.plot(
-                mark.x,
-                mark.y,
-                color=mark.colour,
-                linewidth=mark.width,
-                label=label,
-                drawstyle="steps-post" if mark.stepped else "default",
-                marker="o" if mark.dots else "",
-                markersize=4,
-                zorder=2 + mark.width,
-            )
-        else:
-            axes.scatter(mark.x, mark.y, color=mark.colour, s=22, linewidths=0, label=label, zorder=3)
-    if any(isinstance(mark, Points) or mark.listed for mark in panel.marks):
-        axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc="best")
+    draw_marks(axes, panel)
 
 
 def _style(axis: Any, meaning: Axis) -> None:
@@ -153,16 +166,18 @@ def _style(axis: Any, meaning: Axis) -> None:
     if meaning.style == "category":
         _label_categories(axis, meaning)
         axis.axes.margins(x=0.1)
-    elif meaning.style == "percent":
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
-    elif meaning.style == "growth":
-        axis.axes.set_yscale("log")
-        axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    elif meaning.style != "date":
+        axis.set_major_formatter(FuncFormatter(lambda value, _: meaning.text(value)))
+        axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+    across = axis.axis_name == "x"
+    if meaning.log and meaning.limits is not None:
+        (axis.axes.set_xscale if across else axis.axes.set_yscale)("log")
+        axis.set_major_locator(FixedLocator(log_ticks(*meaning.limits)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: meaning.text(value)))
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
-    elif meaning.style == "number":
-        axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+    if meaning.limits is not None:
+        (axis.axes.set_xlim if across else axis.axes.set_ylim)(*meaning.limits)
 
 
 def _label_categories(axis: Any, meaning: Axis) -> None:

@@ -6,7 +6,6 @@ metric is not finite are left out and counted in the note.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tracking.axes import file_name, finite, growth_axis, parameter_axis, value_axis
 from tracking.cells import Cells, divide
 from tracking.drawing_html import page
 from tracking.drawing_png import png
@@ -50,8 +50,8 @@ def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) ->
     Where a cell holds several configurations (more parameters were searched, or a continuous one is binned), two
     panels stand side by side: the best of each cell, and its median, which is what a neighbour can expect.
     """
-    rows, note = _finite(trials, metric)
-    name = _file_name("heatmap", metric, x, y)
+    rows, note = finite(trials, [metric])
+    name = file_name("heatmap", metric, x, y)
     if rows.empty:
         return Figure(name, f"{metric.name}: no configuration has a finite value", (), note)
     across, up = divide(rows[x.name]), divide(rows[y.name])
@@ -83,8 +83,8 @@ def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) ->
 
 def profile(trials: pd.DataFrame, parameters: Sequence[Quantity], metric: Quantity) -> Figure:
     """A metric along each searched parameter: best, median and 10 to 90 % band over all the others."""
-    rows, note = _finite(trials, metric)
-    name = _file_name("profile", metric)
+    rows, note = finite(trials, [metric])
+    name = file_name("profile", metric)
     if rows.empty or not parameters:
         return Figure(name, f"{metric.name}: no configuration has a finite value", (), note)
     panels: list[Chart] = []
@@ -108,7 +108,7 @@ def profile(trials: pd.DataFrame, parameters: Sequence[Quantity], metric: Quanti
             Line("median", at, _array(middle), BEST, dots=True, listed=first),
             Line("best", at, _array(best), OTHERS[0], width=1.4, dots=True, listed=first),
         )
-        panels.append(Chart(_parameter_axis(parameter, cells), _value_axis(metric), marks))
+        panels.append(Chart(parameter_axis(parameter, cells), value_axis(metric), marks))
         moves[parameter.name] = (float(middle.min()), float(middle.max()))
     most = max(moves, key=lambda name: moves[name][1] - moves[name][0])
     weakest, strongest = (metric.text(value) for value in moves[most])
@@ -140,7 +140,7 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
         falls.append(Line(label, timestamps, fall, colour, 0.6 * width, listed=False))
     time = Axis("", "date")
     panels = (
-        Chart(time, Axis("growth of 1 (log scale)", "growth"), tuple(growth), height=2.0),
+        Chart(time, growth_axis(curves.to_numpy(dtype=np.float64)), tuple(growth), height=2.0),
         Chart(time, Axis("drawdown", "percent"), tuple(falls), height=1.0),
     )
     return Figure("equity", f"{best} grew {heads[best]}", panels, share="x")
@@ -149,7 +149,7 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
 def progress(trials: pd.DataFrame, targets: int) -> Figure:
     """Score against trial with the running best; `trials` has `number`, `score` and `targets_met` of `targets`."""
     score = Quantity("score", good=+1)
-    rows, note = _finite(trials.sort_values("number"), score, "trials")
+    rows, note = finite(trials.sort_values("number"), [score], "trials")
     if rows.empty:
         return Figure("progress", "score: no trial has a finite value", (), note)
     number, value = rows["number"].to_numpy(), rows["score"].to_numpy(dtype=np.float64)
@@ -167,20 +167,6 @@ def progress(trials: pd.DataFrame, targets: int) -> Figure:
         f"{met[top]} of {targets} targets met"
     )
     return Figure("progress", title, (Chart(Axis("trial"), Axis("score"), tuple(marks)),), note)
-
-
-def _file_name(kind: str, *shown: Quantity) -> str:
-    return re.sub(r"[^\w.-]+", "-", "_".join([kind, *(quantity.name for quantity in shown)]))
-
-
-def _finite(trials: pd.DataFrame, metric: Quantity, what: str = "configurations") -> tuple[pd.DataFrame, str]:
-    """The rows that can be shown, numbered anew, and how many they are."""
-    finite = np.isfinite(trials[metric.name].to_numpy(dtype=np.float64))
-    left_out = int((~finite).sum())
-    note = f"{int(finite.sum()):,} {what}."
-    if left_out:
-        note += f" {left_out:,} without a finite {metric.name} are left out."
-    return trials[finite].reset_index(drop=True), note
 
 
 def _array(series: pd.Series[Any]) -> FloatArray:
@@ -210,11 +196,3 @@ def _shown(value: Any) -> str:
 
 def _cell_axis(parameter: Quantity, cells: Cells) -> Axis:
     return Axis(parameter.label, "category", cells.labels)
-
-
-def _parameter_axis(parameter: Quantity, cells: Cells) -> Axis:
-    return Axis(parameter.label) if cells.numeric else _cell_axis(parameter, cells)
-
-
-def _value_axis(metric: Quantity) -> Axis:
-    return Axis(metric.label, "percent" if metric.percent else "number")

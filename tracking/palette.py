@@ -8,10 +8,13 @@ from __future__ import annotations
 
 INK = "#1f2933"
 FAINT = "#66727f"
+PALE = "#b4bcc4"
 GRID = "#e4e8ec"
 PAPER = "#ffffff"
 MARK = "#d55e00"
 BEST = "#0072b2"
+LOSS = MARK
+TARGET = "#009e73"
 OTHERS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
 SCALE = ("#e3edf7", "#c8dcee", "#a5c9e3", "#71aad2", "#4189be", "#1d669f", "#0d467a", "#082c52")
 

@@ -44,21 +44,42 @@ class Quantity:
 
         >>> Quantity("cagr", "fraction/year").text(0.4874), Quantity("score").text(0.7)
         ('48.7%', '0.700')
+        >>> Quantity("cost", "fraction/year").text(0.00041)
+        '0.041%'
         """
         if not math.isfinite(value):
             return "none"
         if self.percent:
+            if abs(value) < 1e-6:
+                return "0.0%"  # and never -0.0%
+            if abs(value) < 0.00995:
+                return f"{100 * value:#.2g}%"
             return f"{100 * value:.1f}%" if abs(value) < 10 else f"{100 * value:,.0f}%"
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A chart's axis. `growth` is a logarithmic axis of multiples (2x); categories sit at 0, 1, 2, ..."""
+    """A chart's axis. `growth` is of multiples (2x); categories sit at 0, 1, 2, ...
+
+    `limits` are its ends where the marks should not decide; a logarithmic axis (`log`) has them always.
+    """
 
     label: str
     style: Literal["number", "percent", "growth", "date", "category"] = "number"
     categories: tuple[str, ...] = ()
+    log: bool = False
+    limits: tuple[float, float] | None = None
+
+    def text(self, value: float) -> str:
+        """A tick's label.
+
+        >>> Axis("error", "percent").text(0.025), Axis("wealth", "growth").text(2.0)
+        ('2.5%', '2x')
+        """
+        if self.style == "percent":
+            return f"{100 * value:.4g}%"
+        return f"{value:,.6g}" + ("x" if self.style == "growth" else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +93,7 @@ class Line:
     width: float = 1.8
     stepped: bool = False
     dots: bool = False
+    dashed: bool = False
     listed: bool = True
 
 
@@ -89,15 +111,69 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """(N,) single points."""
+    """(N,) single points, `size` pixels wide; `words` say what each of them is when it is pointed at."""
 
     name: str
     x: Array
     y: FloatArray
     colour: str
+    size: float = 7
+    symbol: Literal["circle", "star", "diamond", "square"] = "circle"
+    opacity: float = 1.0
+    words: tuple[str, ...] = ()
+    listed: bool = True
 
 
-Mark = Line | Band | Points
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """(N,) bars from `low` to `high` at the places `at` of the chart's category axis, along its other axis."""
+
+    name: str
+    at: FloatArray
+    low: FloatArray
+    high: FloatArray
+    colour: str
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """(N,) words, each to the right of its point."""
+
+    x: Array
+    y: FloatArray
+    words: tuple[str, ...]
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A value of one axis as a line across the whole panel, with `words` at its end."""
+
+    axis: Literal["x", "y"]
+    value: float
+    words: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of one axis, shaded across the whole panel."""
+
+    name: str
+    axis: Literal["x", "y"]
+    low: float
+    high: float
+    colour: str
+    listed: bool = True
+
+
+Mark = Line | Band | Points | Bars | Labels | Level | Span
+
+
+def is_listed(mark: Mark) -> bool:
+    """Whether the legend names the mark."""
+    return not isinstance(mark, Labels | Level) and mark.listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +185,11 @@ class Chart:
     marks: tuple[Mark, ...]
     title: str = ""
     height: float = 1.0
+
+    @property
+    def lying(self) -> bool:
+        """Whether bars lie on their side: the categories stand on the vertical axis."""
+        return self.y.style == "category"
 
 
 @dataclass(frozen=True, slots=True)
