@@ -42,7 +42,7 @@ class Live:
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
         self._bar: Progress | None = None
-        self._best: dict[str, float] = {}  # so far, by study
+        self._best: dict[str, float] = {}  # so far, by study, of those that have results
         self._tickers: dict[str, str] = {}
         self._total = self._done = 0
         self._began = self._told = 0.0
@@ -53,7 +53,7 @@ class Live:
             plan.configurations - before * plan.config.search.configs_per_trial + len(plan.baselines)
             for plan, before in zip(plans, done, strict=True)
         ]
-        self._best = {plan.config.name: 0.0 for plan in plans}
+        self._best = {}
         self._tickers = {plan.config.name: ", ".join(plan.market.tickers) for plan in plans}
         self._total, self._done = sum(counts), 0
         self._began = self._told = time.perf_counter()
@@ -99,15 +99,15 @@ class Live:
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
         """Keep the best scores in view."""
         name = plan.config.name
-        self._best[name] = max(self._best[name], float(rows["score"].max()))
+        self._best[name] = max(self._best.get(name, 0.0), float(rows["score"].max()))
         if self._bar:
             best = self._scores(self._console.width - BAR_COLUMNS)
             self._bar.update(self._bar.task_ids[0], best=f"best {best}")
 
     def _scores(self, room: int) -> str:
         """The best score so far: of the one study, of each ticker, or where that is too long the worst and the best."""
-        scores = list(self._best.values())
-        if len(scores) == 1:
+        scores = list(self._best.values()) or [0.0]
+        if len(self._tickers) == 1 or not self._best:
             return f"{scores[0]:.3f}"
         each = ", ".join(f"{self._tickers[name]} {score:.3f}" for name, score in self._best.items())
         return escape(each) if len(each) <= room else f"{min(scores):.3f} to {max(scores):.3f}"

@@ -218,6 +218,20 @@ def test_an_interrupted_study_resumes_to_the_same_results_and_records(
     same(configs(plan), pd.read_parquet(through / "runs" / "small" / "configs.parquet"))
 
 
+def test_a_study_stopped_before_its_first_results_goes_on_in_its_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_plan(folder)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(job, "open_pool", lambda tasks, compute: Stopping(plan, 1, KeyboardInterrupt()))
+        run_one(plan)
+    stopped, _ = recorded(plan)
+    run_one(plan)
+    finished, children = recorded(plan)  # one parent only
+    assert finished.info.run_id == stopped.info.run_id
+    assert set(children) == everything(TRIALS)
+
+
 def test_what_a_crash_left_unrecorded_is_recorded_on_resume(folder: Path) -> None:
     plan = small_plan(folder, "tracking.enabled=false")
     run_one(plan)
