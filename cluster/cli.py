@@ -50,6 +50,7 @@ def run(
     from cluster import console as view
     from cluster.config import load_study, studies
     from cluster.job import run as run_job
+    from cluster.live import Live
     from cluster.plan import make_plan
     from cluster.pool import PoolError
     from cluster.portfolio import conclude
@@ -59,7 +60,7 @@ def run(
     with console.status("reading market and strategy") if console.is_terminal and not quiet else nullcontext():
         whole = load_study(study, overrides or [])
         plans = [make_plan(each, runs) for each in studies(whole)]
-    live = view.Live(console, quiet=quiet or as_json)
+    live = Live(console, quiet=quiet or as_json)
     portfolio = None
     try:
         outcomes = run_job(plans, live, resume=resume)

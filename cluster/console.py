@@ -1,9 +1,8 @@
-"""What the terminal shows: live progress of a run, and tables of trials, plans, markets and strategies."""
+"""What the terminal shows: what a run found, and tables of plans, markets and strategies."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,117 +11,22 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cluster.advice import wanted
+from cluster.live import bar_steps, duration, market_size
 from cluster.output import caveats, moved
 from cluster.plan import Plan
-from cluster.pool import Pool
 from cluster.portfolio import Portfolio
 from cluster.running import Outcome
-from kernels import Market, Strategy
+from kernels import Strategy
 from kernels.errors import InputError
 from kernels.market_calendar import when
 from kernels.market_check import Description
 from kernels.option_market import OptionMarket
 from tracking.address import ui_command
 
-LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
-BAR_COLUMNS = 75  # of a terminal that the progress bar and its numbers take
 MOST_GAPS = 30  # of a market's gaps listed one by one
-
-
-class Live:
-    """A progress bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet.
-
-    One for all studies of a run: they go on side by side.
-    """
-
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console, self._quiet = console, quiet
-        self._bar: Progress | None = None
-        self._best: dict[str, float] = {}  # so far, by study, of those that have results
-        self._tickers: dict[str, str] = {}
-        self._total = self._done = 0
-        self._began = self._told = 0.0
-
-    def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
-        """Say what is about to run."""
-        counts = [
-            plan.configurations - before * plan.config.search.configs_per_trial + len(plan.baselines)
-            for plan, before in zip(plans, done, strict=True)
-        ]
-        self._best = {}
-        self._tickers = {plan.config.name: ", ".join(plan.market.tickers) for plan in plans}
-        self._total, self._done = sum(counts), 0
-        self._began = self._told = time.perf_counter()
-        if self._quiet:
-            return
-        for plan, count in zip(plans, counts, strict=True):
-            self._console.print(
-                f"[bold]{escape(plan.config.name)}[/]  {plan.strategy.name} on {_size(plan.market)}, "
-                f"{count:,} configurations ({_bar_steps(plan.market, count):,} bar-steps)"
-            )
-        choice = plans[0].choice
-        resumed = f"; {sum(done):,} trials were done before" if any(done) else ""
-        self._console.print(f"backend {choice.backend.name}: {escape(choice.reason)}; {pool.where}{resumed}")
-        if self._console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[best]}"),
-                console=self._console,
-            )
-            self._bar.add_task("configurations", total=self._total, rate="", best="")
-            self._bar.start()
-
-    def advanced(self, configurations: int) -> None:
-        """Move the bar, or print a line when some seconds have passed."""
-        self._done += configurations
-        now = time.perf_counter()
-        rate = self._done / max(now - self._began, 1e-9)
-        if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=self._done, rate=f"{rate:,.0f}/s")
-        elif not self._quiet and now - self._told > LINE_SECONDS:
-            self._told = now
-            left = _duration((self._total - self._done) / rate)
-            self._console.print(
-                f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left} left, "
-                f"best score {self._scores(self._console.width)}"
-            )
-
-    def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
-        """Keep the best scores in view."""
-        name = plan.config.name
-        self._best[name] = max(self._best.get(name, 0.0), float(rows["score"].max()))
-        if self._bar:
-            best = self._scores(self._console.width - BAR_COLUMNS)
-            self._bar.update(self._bar.task_ids[0], best=f"best {best}")
-
-    def _scores(self, room: int) -> str:
-        """The best score so far: of the one study, of each ticker, or where that is too long the worst and the best."""
-        scores = list(self._best.values()) or [0.0]
-        if len(self._tickers) == 1 or not self._best:
-            return f"{scores[0]:.3f}"
-        each = ", ".join(f"{self._tickers[name]} {score:.3f}" for name, score in self._best.items())
-        return escape(each) if len(each) <= room else f"{min(scores):.3f} to {max(scores):.3f}"
-
-    def finishing(self) -> None:
-        """Say what is still being waited for."""
-        self.close()
-        if not self._quiet:
-            self._console.print("writing files and figures", style="dim")
-
-    def close(self) -> None:
-        """Stop the bar."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
 
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
@@ -288,16 +192,6 @@ def _spent(seconds: Mapping[str, float]) -> str:
     return f"{whole:.1f} s; " + ", ".join(f"{what} {s:.1f} s ({s / whole:.0%})" for what, s in shares)
 
 
-def _size(market: Market | OptionMarket) -> str:
-    paths = f"{market.n_scenarios:,} paths x " if market.n_scenarios > 1 else ""
-    assets = f"{market.n_assets} assets" if market.n_assets > 1 else market.tickers[0]
-    return f"{assets} x {paths}{market.n_bars:,} bars"
-
-
-def _bar_steps(market: Market | OptionMarket, configurations: int) -> int:
-    return configurations * market.n_scenarios * market.n_bars * market.n_assets
-
-
 def show_plan(console: Console, plan: Plan) -> None:
     """What `hedgegrid run` would do."""
     market, config = plan.market, plan.config
@@ -306,7 +200,7 @@ def show_plan(console: Console, plan: Plan) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     first, last = when(market.timestamps[0]), when(market.timestamps[-1])
-    table.add_row("market", f"{_size(market)}, {first} to {last}")
+    table.add_row("market", f"{market_size(market)}, {first} to {last}")
     table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
     table.add_row("searched", ", ".join(plan.space.searched) or "nothing")
     clouds = f"{plan.configurations:,} in " if config.search.cloud else ""
@@ -315,14 +209,14 @@ def show_plan(console: Console, plan: Plan) -> None:
         f"{clouds}{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}",
     )
     table.add_row("chunks", f"{plan.chunks:,} in batches of {plan.together:,}")
-    steps = _bar_steps(market, plan.configurations + len(plan.baselines))
+    steps = bar_steps(market, plan.configurations + len(plan.baselines))
     table.add_row("bar-steps", f"{steps:,}")
     table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")
     for what, size in plan.bytes().items():
         table.add_row(what, _bytes(size))
     table.add_row(
         "estimated time",
-        f"{_duration(seconds)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
+        f"{duration(seconds)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
     )
     table.add_row("results", str(plan.folder))
     table.add_row("MLflow", config.tracking.uri if config.tracking.enabled else "off")
@@ -362,7 +256,7 @@ def show_option_market(console: Console, market: OptionMarket) -> None:
     contract, spot = market.contract, market.spot
     table = Table(title="the market as the engine sees it", show_header=False, title_justify="left")
     table.add_row("underlier", ", ".join(market.tickers))
-    table.add_row("bars", f"{_size(market)}, {when(market.timestamps[0])} to {when(market.timestamps[-1])}")
+    table.add_row("bars", f"{market_size(market)}, {when(market.timestamps[0])} to {when(market.timestamps[-1])}")
     second = f"a second option of {contract.second_tenor:g} times that tenor, at the money"
     table.add_row(
         "contract",
@@ -423,21 +317,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _duration(seconds: float) -> str:
-    """A length of time for people.
-
-    >>> _duration(0.02), _duration(95.0), _duration(7500.0)
-    ('under a second', '1 min 35 s', '2 h 5 min')
-    """
-    if seconds < 1:
-        return "under a second"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _bytes(size: float) -> str:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from studies import LEARNING, SMALL, TRIALS, Watch, run_one, same, small_plan
 
-from cluster import job, output
+from cluster import job, output, study_figures
 from cluster.config import load_study
 from cluster.plan import Plan, make_plan
 from cluster.pool import LocalPool, Progress
@@ -120,7 +120,7 @@ def test_the_studys_run_holds_its_files_and_a_note(finished: job.Outcome) -> Non
     client = MlflowClient(tracking_uri=plan.config.tracking.uri)
     kept = {entry.path for place in ("", "figures") for entry in client.list_artifacts(parent.info.run_id, place)}
     drawn = {f"figures/{path.name}" for path in (plan.folder / "figures").iterdir()}
-    assert kept == {"study.yaml", "best.yaml", "figures"} | drawn
+    assert kept == {"study.yaml", "best.yaml", "advice.md", "paths.parquet", "figures"} | drawn
     note = parent.data.tags["mlflow.note.content"]
     assert SMALL["question"] in note
     assert f"trial {finished.found.best['trial'].iloc[0]}" in note
@@ -164,7 +164,9 @@ def test_figures_are_pictures_and_one_page(finished: job.Outcome) -> None:
 
 def test_the_outcome_counts_and_times(finished: job.Outcome) -> None:
     assert (finished.trials, finished.evaluated) == (TRIALS, TRIALS)
-    assert {"workers", "backtests", "search", "records", "files and figures"} == set(finished.seconds)
+    assert {"workers", "backtests", "search", "records", "the winner examined", "files and figures"} == set(
+        finished.seconds
+    )
     assert finished.study_url is not None
 
 
@@ -359,8 +361,8 @@ def test_any_metric_is_drawn_over_any_two_searched_parameters(folder: Path) -> N
     plan = small_plan(folder)
     run_one(plan)
     x, y = plan.space.searched[:2]
-    page, picture = output.draw_heatmap(plan, "turnover", x, y)
+    page, picture = study_figures.draw_heatmap(plan, "turnover", x, y)
     assert page.stat().st_size > 1_000_000
     assert picture.name.startswith("heatmap_turnover")
     with pytest.raises(InputError, match="unknown metric 'shape'"):
-        output.draw_heatmap(plan, "shape", x, y)
+        study_figures.draw_heatmap(plan, "shape", x, y)
