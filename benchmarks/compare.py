@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from benchmarks import cases, lanes, pandas_way, vectorbt_way
+from benchmarks import cases, native, pandas_way, vectorbt_way
 from benchmarks.lanes import LanesBackend
 from benchmarks.table import Table, rate, times
 from benchmarks.timing import best_seconds
@@ -28,7 +28,7 @@ def rivals(configurations: int) -> dict[str, Backend]:
     """One thread each. NumPy, the meaning, comes first; it takes 1024 configurations at a time, so more say nothing new."""
     found: dict[str, Backend] = {} if configurations > CACHE_LANES else {NUMPY: NumpyBackend()}
     found["Numba, 1 thread"] = NumbaBackend(threads=1)
-    if lanes.COMPILER is not None:
+    if native.COMPILER is not None:
         found["C++ lanes, 256-bit vectors"] = LanesBackend(width=4)
         found["C++ lanes, 512-bit vectors"] = LanesBackend(width=8)
     return found

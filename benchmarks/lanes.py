@@ -9,17 +9,12 @@ it vectorises), which costs a factor of three. float64 only.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import native
 from kernels.blocks import SUMS, Blocks
 from kernels.emit import INFIX, expression, variable
 from kernels.launch import Launch, layout
@@ -27,8 +22,7 @@ from kernels.market import FloatArray
 from kernels.schedule import Schedule, Stage
 from kernels.trace import COMPARISONS, Symbol
 
-COMPILER = shutil.which("g++")
-FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-Wno-psabi")
+EXACT = "-ffp-contract=off"  # no operation is fused with another, so that results equal NumPy's to the bit
 
 PROLOGUE = """
 #include <cmath>
@@ -225,21 +219,6 @@ def source(plan: Schedule, lanes: int, width: int) -> str:
     return _Source(plan, lanes, width).build()
 
 
-@cache
-def _load(text: str) -> Any:
-    """The compiled `kernel`. The folder is private to this process: what is loaded is what was just compiled."""
-    assert COMPILER is not None
-    folder = Path(tempfile.mkdtemp(prefix="hedgegrid-lanes-"))
-    try:
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        code, library = folder / f"{name}.cpp", folder / f"{name}.so"
-        code.write_text(text)
-        subprocess.run([COMPILER, *FLAGS, "-shared", "-fPIC", str(code), "-o", str(library)], check=True)
-        return ctypes.CDLL(str(library)).kernel
-    finally:
-        shutil.rmtree(folder)
-
-
 @dataclass
 class LanesBackend:
     """A `kernels.launch.Backend` for one scenario, on one thread: blocks of `lanes` configurations in vectors of `width`."""
@@ -272,5 +251,5 @@ class LanesBackend:
         pointers = [
             ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else ctypes.c_long(a) for a in arguments
         ]
-        _load(source(plan, self.lanes, self.width))(*pointers)
+        native.load(source(plan, self.lanes, self.width), EXACT).kernel(*pointers)
         return out
