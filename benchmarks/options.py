@@ -1,0 +1,239 @@
+"""What `option_hedge` costs on many paths: beside a loop written by hand, from paths to medians, and in memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import native, option_case
+from benchmarks.option_loop import LoopBackend
+from benchmarks.table import Table, rate, times
+from benchmarks.timing import best_seconds
+from kernels.backends.numba import NumbaBackend
+from kernels.backends.numpy import NumpyBackend
+from kernels.launch import Backend
+from kernels.market import FloatArray
+from kernels.metrics import aggregate, measure
+from kernels.option_market import OptionMarket
+from kernels.planes import PlaneStore
+from kernels.strategy import Plane
+
+BY_HAND = "C++ by hand, 1 thread"
+SAME = 1e-12  # of a sum's largest value: 61 bars of about 130 operations, each rounded to 2**-53, are 9e-13
+SLICE = 256  # configurations, and
+SLICE_PATHS = 100  # paths of the launch that every backend is timed on
+TICKERS = 5
+WINDOWS = (1, 10, 100)
+SIZES = ((1000, 825), (4000, 825), (1000, 3300))  # paths, configurations
+
+
+def rivals() -> dict[str, Backend]:
+    """NumPy, the meaning, comes first."""
+    found: dict[str, Backend] = {
+        "NumPy over configurations": NumpyBackend(),
+        "Numba, 1 thread": NumbaBackend(threads=1),
+        "Numba, 2 threads": NumbaBackend(threads=2),
+    }
+    if native.COMPILER is not None:
+        found |= {BY_HAND: LoopBackend(), "C++ by hand, 2 threads": LoopBackend(threads=2)}
+    return found
+
+
+def agree(label: str, theirs: FloatArray, meaning: FloatArray) -> None:
+    """Refuse to time what is not the same work: block statistics (F, B, S * C) that differ by more than rounding."""
+    scale = np.abs(meaning).max(axis=(1, 2), keepdims=True)
+    apart = float((np.abs(theirs - meaning) / np.where(scale > 0.0, scale, 1.0)).max())
+    if not apart <= SAME:
+        raise AssertionError(f"{label}: block statistics differ from NumPy's by {apart:.1e} of their size")
+
+
+def kernels(made: OptionMarket) -> Table:
+    """One launch per backend, the results compared, then timed on both clocks."""
+    few = option_case.paths(SLICE_PATHS)
+    launch, blocks = option_case.launch(few, option_case.spread(SLICE))
+    runs = {label: partial(backend.run, launch, blocks) for label, backend in rivals().items()}
+    meaning, *others = (run() for run in runs.values())
+    for label, theirs in zip(list(runs)[1:], others, strict=True):
+        agree(label, theirs, meaning)
+    steps = option_case.path_steps(few, SLICE)
+    cpu = best_seconds(runs)
+    wall = best_seconds(runs, clock=time.perf_counter)
+    slowest = next(iter(cpu.values()))
+    by_hand = cpu.get(BY_HAND, float("nan"))
+    return Table(
+        f"One launch, the kernel alone: {SLICE} configurations on {SLICE_PATHS} paths of {few.n_bars} bars",
+        ("backend", "M path-steps / CPU s", "M path-steps / s", "of NumPy", "CPU time of the C++ loop's"),
+        tuple(
+            (label, rate(steps / s), rate(steps / wall[label]), times(slowest / s), times(s / by_hand))
+            for label, s in cpu.items()
+        ),
+        f"Block statistics agree with NumPy's to {SAME:g} of their size. C++: option_loop.cpp, g++ {' '.join(native.FLAGS)}.",
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Seconds by the clock from nothing to the metrics of every configuration over its paths."""
+
+    market: float = 0.0  # paths, marks and greeks
+    planes: float = 0.0  # of the strategy
+    kernel: float = 0.0
+    metrics: float = 0.0  # of every path
+    medians: float = 0.0  # over paths, and the table
+
+    @property
+    def total(self) -> float:
+        return sum(getattr(self, part.name) for part in fields(self))
+
+    def __add__(self, other: Split) -> Split:
+        return Split(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
+
+
+PARTS = tuple(part.name for part in fields(Split))
+
+
+def split(backend: Backend, configurations: pd.DataFrame, paths: int, seed: int = 0) -> Split:
+    """The steps of `Engine.metrics`, one after the other, launch by launch."""
+    start = time.perf_counter()
+    made = option_case.paths(paths, seed)
+    market = time.perf_counter() - start
+    start = time.perf_counter()
+    engine = option_case.engine(made, backend, configurations)
+    planes = time.perf_counter() - start
+    kernel = metrics = medians = 0.0
+    stream = engine.stream(configurations)
+    while True:
+        start = time.perf_counter()
+        found = next(stream, None)
+        kernel += time.perf_counter() - start
+        if found is None:
+            return Split(market, planes, kernel, metrics, medians - metrics)
+        start = time.perf_counter()
+        measure(found[1], made.bars_per_year)
+        metrics += time.perf_counter() - start
+        start = time.perf_counter()
+        aggregate(found[1], made.bars_per_year, paths)  # measures again, which is taken off
+        medians += time.perf_counter() - start
+
+
+def whole(made: OptionMarket) -> Table:
+    """`Engine.metrics` on every backend, and where its time goes."""
+    grid = option_case.grid()
+    rows = []
+    for label, backend in rivals().items():
+        slow = isinstance(backend, NumpyBackend)
+        configurations, paths = (option_case.spread(SLICE), SLICE_PATHS) if slow else (grid, made.n_scenarios)
+        engine = option_case.engine(option_case.paths(paths), backend, configurations)
+        run = {label: partial(engine.metrics, configurations)}
+        cpu = best_seconds(run, at_most=2)[label]
+        wall = best_seconds(run, at_most=2, clock=time.perf_counter)[label]
+        spent = min((split(backend, configurations, paths) for _ in range(2)), key=lambda s: s.total)
+        steps = len(configurations) * paths * made.n_bars
+        rows.append(
+            (
+                label,
+                f"{len(configurations):,} x {paths:,}",
+                rate(steps / cpu),
+                rate(steps / wall),
+                *(f"{getattr(spent, part) / spent.total:.0%}" for part in PARTS),
+            )
+        )
+    return Table(
+        "Engine.metrics: the kernel, metrics of every path, medians over paths",
+        ("backend", "configurations x paths", "M path-steps / CPU s", "M path-steps / s", *PARTS),
+        tuple(rows),
+        "Shares of the time by the clock, with market and planes made once; the rates are without these two.",
+    )
+
+
+def tickers(made: OptionMarket) -> Table:
+    """The whole of a study: five tickers, the grid, a thousand paths, 2 threads."""
+    backend, grid = NumbaBackend(threads=2), option_case.grid()
+    option_case.engine(made, backend, grid).metrics(grid.head(64))  # compiled, or read from the cache
+    start = time.perf_counter()
+    for seed in range(TICKERS):
+        option_case.engine(option_case.paths(made.n_scenarios, seed), backend, grid).metrics(grid)
+    seconds = time.perf_counter() - start
+    spent = sum((split(backend, grid, made.n_scenarios, seed) for seed in range(TICKERS)), Split())
+    steps = TICKERS * option_case.path_steps(made, len(grid))
+    return Table(
+        f"{TICKERS} tickers x {len(grid):,} configurations x {made.n_scenarios:,} paths x {made.n_bars} bars, from nothing",
+        ("backend", "path-steps", "s", "M path-steps / s", *(f"{part}, s" for part in PARTS)),
+        (
+            (
+                "Numba, 2 threads",
+                f"{steps:.3g}",
+                f"{seconds:.1f}",
+                rate(steps / seconds),
+                *(f"{getattr(spent, part):.2f}" for part in PARTS),
+            ),
+        ),
+        "Seconds by the clock, one ticker after another; the parts are timed in a second pass.",
+    )
+
+
+def planes(made: OptionMarket) -> Table:
+    """What marks, greeks and the strategy's planes cost, and that every distinct window is computed once."""
+    steps = made.n_scenarios * made.n_bars
+    slices: list[int] = []
+
+    def counted(plane: Plane) -> Plane:
+        def compute(market: OptionMarket, *keys: FloatArray) -> FloatArray:
+            slices.append(len(keys[0]))
+            return np.asarray(plane.compute(market, *keys))
+
+        return plane._replace(compute=compute) if plane.keys else plane
+
+    strategy = replace(option_case.STRATEGY, planes=tuple(counted(p) for p in option_case.STRATEGY.planes))
+    once = {
+        "paths, marks, greeks": partial(option_case.paths, made.n_scenarios),
+        "planes of the strategy": partial(PlaneStore, made, strategy, option_case.COSTS),
+    }
+    rows = [
+        (label, "", f"{s * 1e3:.0f}", f"{s / steps * 1e9:.0f}") for label, s in best_seconds(once, seconds=2).items()
+    ]
+    for count in WINDOWS:
+        asked = {"vol_window": np.resize(np.linspace(5, 120, count).round(), 3300)}
+        store = PlaneStore(made, strategy, option_case.COSTS)
+        for label in ("", ", asked for again"):
+            slices.clear()
+            start = time.process_time()
+            for bank in store.banks:
+                store.bank(bank, asked)
+            s = time.process_time() - start
+            found = f"{sum(slices)}"
+            rows.append(
+                (f"{count} windows, 3,300 configurations{label}", found, f"{s * 1e3:.0f}", f"{s / steps * 1e9:.0f}")
+            )
+    return Table(
+        "Planes: what is computed once per distinct key",
+        ("planes", "slices computed", "CPU ms", "CPU ns / (path x bar)"),
+        tuple(rows),
+        f"{made.n_scenarios:,} paths of {made.n_bars} bars; the strategy has {len(store.banks)} planes per window.",
+    )
+
+
+def memory(made: OptionMarket) -> Table:
+    """Peak memory of fresh processes at one and four times the paths and the configurations."""
+    rows = []
+    for paths, configurations in SIZES:
+        command = [sys.executable, "-m", "benchmarks.option_memory", str(paths), str(configurations)]
+        root = Path(__file__).resolve().parent.parent
+        answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=root).stdout)
+        sizes = [answer[key] / 2**20 for key in ("before_bytes", "market_bytes", "peak_bytes")]
+        rest = sizes[2] - sizes[1] - sizes[0]
+        rows.append((f"{paths:,} x {configurations:,}", *(f"{size:.0f}" for size in (*sizes, rest))))
+    return Table(
+        "Peak memory of a fresh process, Engine.metrics",
+        ("paths x configurations", "before, MiB", "market and planes, MiB", "peak, MiB", "beyond both, MiB"),
+        tuple(rows),
+        "Numba, 2 threads; `before`: the interpreter with everything imported and the kernel loaded.",
+    )
