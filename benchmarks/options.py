@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,7 +29,6 @@ SLICE = 256  # configurations, and
 SLICE_PATHS = 100  # paths of the launch that every backend is timed on
 TICKERS = 5
 WINDOWS = (1, 10, 100)
-SIZES = ((1000, 825), (4000, 825), (1000, 3300))  # paths, configurations
 
 
 def rivals() -> dict[str, Backend]:
@@ -91,7 +87,7 @@ class Split:
 
     @property
     def total(self) -> float:
-        return sum(getattr(self, part.name) for part in fields(self))
+        return float(sum(getattr(self, part.name) for part in fields(self)))
 
     def __add__(self, other: Split) -> Split:
         return Split(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
@@ -115,13 +111,20 @@ def split(backend: Backend, configurations: pd.DataFrame, paths: int, seed: int 
         found = next(stream, None)
         kernel += time.perf_counter() - start
         if found is None:
-            return Split(market, planes, kernel, metrics, medians - metrics)
+            return Split(market, planes, kernel, metrics, max(medians - metrics, 0.0))
         start = time.perf_counter()
         measure(found[1], made.bars_per_year)
         metrics += time.perf_counter() - start
         start = time.perf_counter()
         aggregate(found[1], made.bars_per_year, paths)  # measures again, which is taken off
         medians += time.perf_counter() - start
+
+
+def once(run: Callable[[], object]) -> tuple[float, float]:
+    """CPU seconds and seconds by the clock of one run."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    run()
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def whole(made: OptionMarket) -> Table:
@@ -132,10 +135,11 @@ def whole(made: OptionMarket) -> Table:
         slow = isinstance(backend, NumpyBackend)
         configurations, paths = (option_case.spread(SLICE), SLICE_PATHS) if slow else (grid, made.n_scenarios)
         engine = option_case.engine(option_case.paths(paths), backend, configurations)
-        run = {label: partial(engine.metrics, configurations)}
-        cpu = best_seconds(run, at_most=2)[label]
-        wall = best_seconds(run, at_most=2, clock=time.perf_counter)[label]
-        spent = min((split(backend, configurations, paths) for _ in range(2)), key=lambda s: s.total)
+        engine.metrics(configurations.head(1))  # compiled, or read from the cache
+        cpu, wall = map(
+            min, zip(*(once(lambda e=engine, c=configurations: e.metrics(c)) for _ in range(2)), strict=True)
+        )
+        spent = split(backend, configurations, paths)
         steps = len(configurations) * paths * made.n_bars
         rows.append(
             (
@@ -158,10 +162,12 @@ def tickers(made: OptionMarket) -> Table:
     """The whole of a study: five tickers, the grid, a thousand paths, 2 threads."""
     backend, grid = NumbaBackend(threads=2), option_case.grid()
     option_case.engine(made, backend, grid).metrics(grid.head(64))  # compiled, or read from the cache
-    start = time.perf_counter()
-    for seed in range(TICKERS):
-        option_case.engine(option_case.paths(made.n_scenarios, seed), backend, grid).metrics(grid)
-    seconds = time.perf_counter() - start
+
+    def study() -> None:
+        for seed in range(TICKERS):
+            option_case.engine(option_case.paths(made.n_scenarios, seed), backend, grid).metrics(grid)
+
+    _, seconds = once(study)
     spent = sum((split(backend, grid, made.n_scenarios, seed) for seed in range(TICKERS)), Split())
     steps = TICKERS * option_case.path_steps(made, len(grid))
     return Table(
@@ -182,58 +188,38 @@ def tickers(made: OptionMarket) -> Table:
 
 def planes(made: OptionMarket) -> Table:
     """What marks, greeks and the strategy's planes cost, and that every distinct window is computed once."""
-    steps = made.n_scenarios * made.n_bars
-    slices: list[int] = []
+    computed: list[int] = []  # slices, call by call
 
     def counted(plane: Plane) -> Plane:
         def compute(market: OptionMarket, *keys: FloatArray) -> FloatArray:
-            slices.append(len(keys[0]))
+            computed.append(len(keys[0]))
             return np.asarray(plane.compute(market, *keys))
 
         return plane._replace(compute=compute) if plane.keys else plane
 
     strategy = replace(option_case.STRATEGY, planes=tuple(counted(p) for p in option_case.STRATEGY.planes))
-    once = {
-        "paths, marks, greeks": partial(option_case.paths, made.n_scenarios),
-        "planes of the strategy": partial(PlaneStore, made, strategy, option_case.COSTS),
+    configurations = len(option_case.grid())
+    runs: dict[str, Callable[[], object]] = {
+        "paths, marks, greeks": lambda: option_case.paths(made.n_scenarios),
+        "planes of the strategy": lambda: PlaneStore(made, strategy, option_case.COSTS),
     }
-    rows = [
-        (label, "", f"{s * 1e3:.0f}", f"{s / steps * 1e9:.0f}") for label, s in best_seconds(once, seconds=2).items()
-    ]
+    found = [(label, "", seconds) for label, seconds in best_seconds(runs, seconds=2).items()]
     for count in WINDOWS:
-        asked = {"vol_window": np.resize(np.linspace(5, 120, count).round(), 3300)}
+        asked = {"vol_window": np.resize(np.linspace(5, 120, count).round(), configurations)}
         store = PlaneStore(made, strategy, option_case.COSTS)
+
+        def banks(store: PlaneStore = store, asked: dict[str, FloatArray] = asked) -> None:
+            for plane in store.banks:
+                store.bank(plane, asked)
+
         for label in ("", ", asked for again"):
-            slices.clear()
-            start = time.process_time()
-            for bank in store.banks:
-                store.bank(bank, asked)
-            s = time.process_time() - start
-            found = f"{sum(slices)}"
-            rows.append(
-                (f"{count} windows, 3,300 configurations{label}", found, f"{s * 1e3:.0f}", f"{s / steps * 1e9:.0f}")
-            )
+            computed.clear()
+            cpu, _ = once(banks)
+            found.append((f"vol_window, distinct: {count}{label}", str(sum(computed)), cpu))
+    steps = made.n_scenarios * made.n_bars
     return Table(
-        "Planes: what is computed once per distinct key",
+        f"Planes: {made.n_scenarios:,} paths of {made.n_bars} bars, {configurations:,} configurations",
         ("planes", "slices computed", "CPU ms", "CPU ns / (path x bar)"),
-        tuple(rows),
-        f"{made.n_scenarios:,} paths of {made.n_bars} bars; the strategy has {len(store.banks)} planes per window.",
-    )
-
-
-def memory(made: OptionMarket) -> Table:
-    """Peak memory of fresh processes at one and four times the paths and the configurations."""
-    rows = []
-    for paths, configurations in SIZES:
-        command = [sys.executable, "-m", "benchmarks.option_memory", str(paths), str(configurations)]
-        root = Path(__file__).resolve().parent.parent
-        answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=root).stdout)
-        sizes = [answer[key] / 2**20 for key in ("before_bytes", "market_bytes", "peak_bytes")]
-        rest = sizes[2] - sizes[1] - sizes[0]
-        rows.append((f"{paths:,} x {configurations:,}", *(f"{size:.0f}" for size in (*sizes, rest))))
-    return Table(
-        "Peak memory of a fresh process, Engine.metrics",
-        ("paths x configurations", "before, MiB", "market and planes, MiB", "peak, MiB", "beyond both, MiB"),
-        tuple(rows),
-        "Numba, 2 threads; `before`: the interpreter with everything imported and the kernel loaded.",
+        tuple((label, slices, f"{s * 1e3:.0f}", f"{s / steps * 1e9:.0f}") for label, slices, s in found),
+        f"The strategy has {sum(bool(p.keys) for p in strategy.planes)} planes per window.",
     )
