@@ -136,9 +136,8 @@ def whole(made: OptionMarket) -> Table:
         configurations, paths = (option_case.spread(SLICE), SLICE_PATHS) if slow else (grid, made.n_scenarios)
         engine = option_case.engine(option_case.paths(paths), backend, configurations)
         engine.metrics(configurations.head(1))  # compiled, or read from the cache
-        cpu, wall = map(
-            min, zip(*(once(lambda e=engine, c=configurations: e.metrics(c)) for _ in range(2)), strict=True)
-        )
+        rounds = [once(partial(engine.metrics, configurations)) for _ in range(2)]
+        cpu, wall = min(c for c, _ in rounds), min(w for _, w in rounds)
         spent = split(backend, configurations, paths)
         steps = len(configurations) * paths * made.n_bars
         rows.append(
