@@ -131,6 +131,7 @@ class _Catch:
 
     name: str = "caught"
     output_bytes: int = 2**62
+    lanes: int = 1
     launches: list[Launch] = field(default_factory=list)
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:

@@ -21,7 +21,7 @@ import yaml
 
 from cluster.config import StudyConfig, load_study, resolved_yaml, study_digest
 from cluster.plan import Plan
-from kernels import METRICS, backtest, paths
+from kernels import backtest, paths
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
 from search.study import Study
@@ -136,7 +136,7 @@ def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
         "score": float(row["score"]),
         "targets_met": f"{int(row['targets_met'])} of {len(plan.targets.metrics)}",
         "margins": {m: float(row[f"margin_{m}"]) for m in plan.targets.metrics},
-        "metrics": {m: float(row[plan.space.measured(m)]) for m in METRICS},
+        "metrics": {m: float(row[plan.space.measured(m)]) for m in plan.strategy.metrics},
         "costs": plan.config.costs.model_dump(),
         "from": {
             "study": plan.config.name,
@@ -156,7 +156,7 @@ def best_yaml(plan: Plan, identity: Identity, row: pd.Series[Any]) -> str:
 def draw(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) -> Iterator[Figure]:
     """The figures of a study: progress, profiles, heatmaps, and the equity of the best beside the baselines."""
     searched = [_parameter(plan, name) for name in plan.space.searched]
-    measures = [Quantity("score", good=+1), *(_metric(m) for m in plan.targets.metrics)]
+    measures = [Quantity("score", good=+1), *(_metric(plan, m) for m in plan.targets.metrics)]
     columns = ["trial", *plan.space.searched, *(m.name for m in measures), "targets_met"]
     trials = pd.concat([table[columns] for table in study.tables()], ignore_index=True)
     yield figures.progress(trials.rename(columns={"trial": "number"}), len(plan.targets.metrics))
@@ -197,13 +197,13 @@ def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
     ]
     if x == y:
         problems.append(f"two different parameters are needed, got {x!r} twice")
-    if metric != "score" and metric not in METRICS:
-        problems.append(f"unknown metric {metric!r}; metrics are score, {', '.join(METRICS)}")
+    if metric != "score" and metric not in plan.strategy.metrics:
+        problems.append(f"unknown metric {metric!r}; metrics are score, {', '.join(plan.strategy.metrics)}")
     if not table.exists():
         problems.append(f"{table} is not there; run the study first")
     if problems:
         raise InputError(problems)
-    measure = Quantity("score", good=+1) if metric == "score" else _metric(metric)
+    measure = Quantity("score", good=+1) if metric == "score" else _metric(plan, metric)
     column = plan.space.measured(metric)
     trials = pd.read_parquet(table, columns=[x, y, column]).rename(columns={column: metric})
     figure = figures.heatmap(trials, _parameter(plan, x), _parameter(plan, y), measure)
@@ -228,7 +228,7 @@ def publish(
     top = best.iloc[0]
     recorder.summary(
         note(plan, best, baselines, importance, trials),
-        metrics={"score": float(top["score"])} | {m: float(top[plan.space.measured(m)]) for m in METRICS},
+        metrics={"score": float(top["score"])} | {m: float(top[plan.space.measured(m)]) for m in plan.strategy.metrics},
         tags={
             "best_trial": str(int(top["trial"])),
             "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",
@@ -249,7 +249,7 @@ def note(plan: Plan, best: pd.DataFrame, baselines: pd.DataFrame, importance: Ma
             _parameter(plan, p).text(row[p]) if isinstance(row[p], float) else str(row[p]) for p in plan.space.searched
         ]
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
-        cells += [_metric(m).text(row[m]) for m in plan.targets.metrics]
+        cells += [_metric(plan, m).text(row[m]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     if importance:
         lines += ["", f"What moved the score: {moved(importance)}."]
@@ -316,5 +316,6 @@ def _parameter(plan: Plan, name: str) -> Quantity:
     return Quantity(name, plan.strategy.parameter(name).unit)
 
 
-def _metric(name: str) -> Quantity:
-    return Quantity(name, METRICS[name].unit, METRICS[name].good)
+def _metric(plan: Plan, name: str) -> Quantity:
+    metric = plan.strategy.metrics[name]
+    return Quantity(name, metric.unit, metric.good)

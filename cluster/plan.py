@@ -18,9 +18,9 @@ from cluster.pool import chunks, cores
 from cluster.ray_pool import check_address
 from cluster.study_text import missing_file
 from cluster.worker import Task
-from kernels import METRICS, Costs, Market, Strategy, load_strategy
+from kernels import STRATEGIES, Costs, Market, Strategy, load_strategy
 from kernels.backends import Choice, choose
-from kernels.blocks import SUMS
+from kernels.blocks import sums_of
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
@@ -88,12 +88,14 @@ class Plan:
     def bytes(self) -> dict[str, int]:
         """Memory of the large things: the market's planes, one slice of a bank, statistics of one launch, the results."""
         plane = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
-        each = 8 * len(SUMS) * self.blocks * self.market.n_scenarios
+        each = 8 * len(sums_of(self.strategy.account)) * self.blocks * self.market.n_scenarios
         return {
             "planes of the market": plane * (len(market_planes(self.market, self.costs)) + len(self.strategy.planes)),
             "one more value of a lookback": plane,
             "statistics of one launch": min(self.choice.backend.output_bytes, each * min(self.batch, self.trials)),
-            "results of one batch": 8 * min(self.batch, self.trials) * (len(self.strategy.parameters) + len(METRICS)),
+            "results of one batch": 8
+            * min(self.batch, self.trials)
+            * (len(self.strategy.parameters) + len(self.strategy.metrics)),
         }
 
     def estimate(self) -> tuple[float, float]:
@@ -133,7 +135,8 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     )
     costs = Costs(**config.costs.model_dump())
     wanted: Mapping[str, Any] = config.targets
-    targets = attempt(lambda: Targets.of(wanted, metrics=METRICS))
+    known = strategy.metrics if strategy else {name for each in STRATEGIES.values() for name in each.metrics}
+    targets = attempt(lambda: Targets.of(wanted, metrics=known))
     choice = attempt(lambda: choose(config.compute.backend, config.compute.precision))
     if address := config.compute.address:
         attempt(lambda: check_address(address))

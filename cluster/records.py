@@ -11,7 +11,7 @@ import pandas as pd
 from cluster.config import FileMarket
 from cluster.output import Identity
 from cluster.plan import Plan
-from kernels import METRICS, InputError
+from kernels import InputError
 from tracking.address import TrackingError
 from tracking.recorder import Recorder
 from tracking.records import DataRecord, StudyRecord, TrialRecord
@@ -72,7 +72,7 @@ def baseline_records(plan: Plan, identity: Identity, baselines: pd.DataFrame) ->
 
 def _record(plan: Plan, identity: Identity, key: int | str, row: dict[Any, Any], started: float | None) -> TrialRecord:
     now = int(time.time() * 1000)
-    metrics = {name: float(row[plan.space.measured(name)]) for name in METRICS}
+    metrics = {name: float(row[plan.space.measured(name)]) for name in plan.strategy.metrics}
     metrics |= {name: float(row[name]) for name in ("score", "targets_met")}
     margins = {f"margin_{m}": float(row[f"margin_{m}"]) for m in plan.targets.metrics}
     return TrialRecord(

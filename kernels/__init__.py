@@ -5,7 +5,7 @@ from kernels.engine import Backtest, Paths, backtest, paths
 from kernels.errors import BackendError, InputError
 from kernels.loading import load_strategy
 from kernels.market import Market
-from kernels.metrics import METRICS
+from kernels.metric import METRICS
 from kernels.strategies import option_hedge, tsmom_hedge
 from kernels.strategy import Parameter, Plane, Strategy
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from kernels.errors import InputError
+from kernels.market import FloatArray
+from kernels.metric import Metric
 from kernels.ops import Value, as_number, sign, sum_assets, where
 from kernels.state import per_asset
 
@@ -62,6 +64,16 @@ class Costs:
         if problems:
             raise InputError(problems)
 
+    def times(self, multiple: float) -> Costs:
+        """The same environment with every fee, spread and impact so many times as high; InputError beyond all bounds."""
+        return replace(
+            self,
+            fee_bps=self.fee_bps * multiple,
+            slippage_bps=self.slippage_bps * multiple,
+            option_spread=self.option_spread * multiple,
+            impact_coefficient=self.impact_coefficient * multiple,
+        )
+
     @property
     def fractions(self) -> dict[str, float]:
         """What the bar step reads as `costs.<name>`."""
@@ -76,16 +88,30 @@ class Costs:
         }
 
 
-class Accounting(NamedTuple):
-    """How orders become returns: the account's state before the first bar, `execute`, one bar of it, and its `value`.
+class NoParts(NamedTuple):
+    """An account that keeps no sums of its own."""
 
-    `execute(order, account, bar, costs, n_assets) -> (Outcome, account)`, in the array language.
-    `value(account, planes) -> (A, C)` after a bar, of arrays: planes (A, 1) by name.
+
+def no_measures(sums: Mapping[str, FloatArray], bars: float, years: float) -> dict[str, FloatArray]:
+    """An account without metrics of its own."""
+    return {}
+
+
+class Accounting(NamedTuple):
+    """How orders become returns, and what is kept and measured of it.
+
+    `start` is the account's state before the first bar. `execute(order, account, bar, costs, n_assets) -> (Outcome,
+    account)` is one bar of it, in the array language. `value(account, planes) -> (A, C)` after a bar, of arrays: planes
+    (A, 1) by name. `parts` is a NamedTuple class of accumulators: what each Outcome's `parts` are added to, block by block;
+    `metrics` are made of these sums by `measure(sums, bars, years) -> {name: (C,)}`, where `sums` has `parts.<name>`.
     """
 
     start: Callable[[], Any]
     execute: Callable[..., tuple[Outcome, Any]]
     value: Callable[[Any, Mapping[str, Any]], Any]
+    parts: Callable[[], Any] = NoParts
+    metrics: tuple[Metric, ...] = ()
+    measure: Callable[[Mapping[str, FloatArray], float, float], dict[str, FloatArray]] = no_measures
 
 
 class Order(NamedTuple):
@@ -119,6 +145,7 @@ class Outcome(NamedTuple):
     orders: Value  # executed orders, counted
     trades: Value  # positions closed or reversed, counted
     wins: Value  # of these, with equity above that at their opening
+    parts: Any = NoParts()  # what the account keeps beside these
 
 
 def execute(order: Order, account: Account, bar: Any, costs: Any, n_assets: int) -> tuple[Outcome, Account]:

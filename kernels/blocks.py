@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.account import Outcome
+from kernels.account import CASH_PER_ASSET, Accounting, NoParts, Outcome
 from kernels.market import FloatArray, Market
 from kernels.market_calendar import DateArray
 from kernels.ops import as_number, maximum, minimum, wide
 from kernels.option_market import OptionMarket
-from kernels.state import accumulator
+from kernels.state import accumulator, leaves
 
 FIRST_RETURN = 1  # the first bar has no return: no order can have been filled before it
 
 
 class BlockSums(NamedTuple):
-    """Sufficient statistics of the bar returns r of one block, (C,) each."""
+    """Sufficient statistics of the bar returns r of one block, (C,) each, and the account's own `parts`."""
 
     r1: Any = accumulator(0.0)  # sum r
     r2: Any = accumulator(0.0)  # sum r^2
@@ -44,6 +44,7 @@ class BlockSums(NamedTuple):
     peak: Any = accumulator(-np.inf)  # P, the highest E within the block
     trough: Any = accumulator(np.inf)  # m, the lowest
     drawdown: Any = accumulator(-np.inf)  # D, the deepest 1 - E / P
+    parts: Any = NoParts()
 
 
 def accumulate(sums: BlockSums, outcome: Outcome) -> BlockSums:
@@ -73,10 +74,17 @@ def accumulate(sums: BlockSums, outcome: Outcome) -> BlockSums:
         peak=peak,
         trough=minimum(growth, sums.trough),
         drawdown=maximum(1.0 - growth / peak, sums.drawdown),
+        parts=type(sums.parts)(*(kept + part for kept, part in zip(sums.parts, outcome.parts, strict=True))),
     )
 
 
-SUMS = BlockSums._fields
+SUMS = tuple(leaves(BlockSums()))
+JOINED = ("growth", "peak", "trough", "drawdown")  # the drawdown monoid; all other sums add
+
+
+def sums_of(account: Accounting) -> tuple[str, ...]:
+    """What a kernel returns for a strategy with this account: `SUMS`, then `parts.<name>` of its own."""
+    return tuple(leaves(BlockSums(parts=account.parts())))
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,11 @@ class Blocks:
         months = market.timestamps[FIRST_RETURN:].astype("datetime64[M]")
         starts = np.flatnonzero(months[1:] != months[:-1]) + 1 + FIRST_RETURN
         return cls(np.concatenate([[FIRST_RETURN], starts, [market.n_bars]]).astype(np.int64), market.timestamps)
+
+    @classmethod
+    def bars_of(cls, market: Market | OptionMarket) -> Blocks:
+        """A block per bar: what a kernel then keeps of a block is that bar's own outcome."""
+        return cls(np.arange(FIRST_RETURN, market.n_bars + 1), market.timestamps)
 
     @classmethod
     def even(cls, market: Market, count: int) -> Blocks:
@@ -123,14 +136,15 @@ class Blocks:
 
 @dataclass(frozen=True)
 class BlockStatistics:
-    """`BlockSums` of every block: `values` is (len(SUMS), B, C)."""
+    """`BlockSums` of every block: `values` is (F, B, C), F the sums that `sums_of` the account names."""
 
     blocks: Blocks
     values: FloatArray
+    account: Accounting = CASH_PER_ASSET
 
     def of(self, name: str) -> FloatArray:
         """(B, C) of one sum."""
-        return np.asarray(self.values[SUMS.index(name)])
+        return np.asarray(self.values[sums_of(self.account).index(name)])
 
     def compose(self, chosen: NDArray[np.int64] | None = None) -> dict[str, FloatArray]:
         """The same sums, (C,) each, for the chosen blocks (sorted; all by default) joined in order.
@@ -139,20 +153,17 @@ class BlockStatistics:
         D = max(Da, Db, 1 - Ea mb / Pa).
         """
         picked = np.arange(len(self.blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
-        start = {leaf: getattr(BlockSums(), leaf).start for leaf in SUMS}
-        n = self.values.shape[2]
-        total = {name: np.full(n, start[name]) for name in SUMS}
+        names = sums_of(self.account)
+        total = dict(zip(names, self.values[:, picked[0]], strict=True))
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            for b in picked:
-                block = dict(zip(SUMS, self.values[:, b], strict=True))
+            for b in picked[1:]:
+                block = dict(zip(names, self.values[:, b], strict=True))
                 scale, peak = total["growth"], total["peak"]
-                joined = np.where(
-                    np.isfinite(peak), 1.0 - scale * block["trough"] / peak, -np.inf
-                )  # first block: no peak yet
+                joined = 1.0 - scale * block["trough"] / peak
                 total["drawdown"] = np.fmax(np.fmax(total["drawdown"], block["drawdown"]), joined)
                 total["peak"] = np.maximum(peak, scale * block["peak"])
                 total["trough"] = np.minimum(total["trough"], scale * block["trough"])
                 total["growth"] = scale * block["growth"]
-                for name in SUMS[: SUMS.index("growth")]:
+                for name in total.keys() - JOINED:
                     total[name] = total[name] + block[name]
         return total

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from kernels.account import Costs
 from kernels.backends import choose
 from kernels.backends.numpy import walk
-from kernels.blocks import SUMS, Blocks, BlockStatistics
+from kernels.blocks import Blocks, BlockStatistics, sums_of
 from kernels.errors import InputError
 from kernels.launch import Backend, Launch
 from kernels.market import FloatArray, Market
 from kernels.market_calendar import DateArray
-from kernels.metrics import OverPaths, aggregate, metrics
+from kernels.metrics import OverPaths, aggregate
 from kernels.option_market import OptionMarket
 from kernels.planes import PlaneStore, encode
 from kernels.program import Program
@@ -75,15 +75,15 @@ class Engine:
         self._store = PlaneStore(self.market, self.strategy, self.costs)
 
     def run(self, configurations: pd.DataFrame) -> Backtest:
-        """Backtest every row and keep its block statistics: len(SUMS) * B * C * 8 bytes."""
+        """Backtest every row and keep its block statistics: F * B * S * C * 8 bytes."""
         S, C = self.market.n_scenarios, len(configurations)
-        values = np.empty((len(SUMS), len(self.blocks), S, C))
+        values = np.empty((len(sums_of(self.strategy.account)), len(self.blocks), S, C))
         frames = []
         for rows, part in self.stream(configurations):
             values[..., rows] = part.values.reshape(*values.shape[:3], len(rows))  # noqa: PD011 - an array
             frames.append(self._metrics(part).set_axis(rows))
         frame = pd.concat(frames).sort_index().set_axis(configurations.index)
-        statistics = BlockStatistics(self.blocks, values.reshape(*values.shape[:2], S * C))
+        statistics = self._statistics(values.reshape(*values.shape[:2], S * C))
         return Backtest(frame, statistics, self.backend.name)
 
     def metrics(self, configurations: pd.DataFrame) -> pd.DataFrame:
@@ -93,12 +93,22 @@ class Engine:
 
     def stream(self, configurations: pd.DataFrame) -> Iterator[tuple[NDArray[np.int64], BlockStatistics]]:
         """Row numbers and block statistics, launch by launch."""
-        for rows, launch in self._launches(encode(self.strategy, configurations)):
-            yield rows, BlockStatistics(self.blocks, self.backend.run(launch, self.blocks))
+        for rows, launch in self._launches(encode(self.strategy, configurations), self.blocks):
+            yield rows, self._statistics(self.backend.run(launch, self.blocks))
+
+    def bars(self, configuration: pd.DataFrame) -> BlockStatistics:
+        """Every bar of one row on every scenario as a block of its own: F * T * S * 8 bytes."""
+        if len(configuration) != 1:
+            raise ValueError(f"bars: one configuration is needed, got {len(configuration)}")
+        blocks = Blocks.bars_of(self.market)
+        ((_, launch),) = self._launches(encode(self.strategy, configuration), blocks)
+        return BlockStatistics(blocks, self.backend.run(launch, blocks), self.strategy.account)
+
+    def _statistics(self, values: FloatArray) -> BlockStatistics:
+        return BlockStatistics(self.blocks, values, self.strategy.account)
 
     def _metrics(self, statistics: BlockStatistics) -> pd.DataFrame:
-        scenarios, year = self.market.n_scenarios, self.market.bars_per_year
-        return metrics(statistics, year) if scenarios == 1 else aggregate(statistics, year, scenarios, self.over_paths)
+        return aggregate(statistics, self.market.bars_per_year, self.market.n_scenarios, self.over_paths)
 
     def paths(self, configurations: pd.DataFrame, scenario: int = 0) -> Paths:
         """Run a few rows bar by bar on one scenario with the NumPy backend, for figures."""
@@ -106,7 +116,7 @@ class Engine:
         T, A, C = self.market.n_bars, self.market.n_assets, len(configurations)
         values, growth = np.empty((T, A, C)), np.empty((T, C))
         whole = Blocks(np.array([1, T]), self.market.timestamps)
-        for rows, launch in self._launches(parameters):
+        for rows, launch in self._launches(parameters, whole):
             for t, carried in walk(launch, whole, scenario):
                 planes = {n: a[scenario, t][:, None] for n, a in launch.shared.items() if a.ndim == 3}
                 values[t][:, rows] = self.strategy.account.value(carried.account, planes)
@@ -116,7 +126,9 @@ class Engine:
         peak = np.maximum.accumulate(equity, axis=0)
         return Paths(self.market.timestamps[1:], equity / previous - 1.0, equity, equity / peak - 1.0, values[1:])
 
-    def _launches(self, parameters: dict[str, FloatArray]) -> Iterator[tuple[NDArray[np.int64], Launch]]:
+    def _launches(
+        self, parameters: dict[str, FloatArray], blocks: Blocks
+    ) -> Iterator[tuple[NDArray[np.int64], Launch]]:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
         self.strategy.check_market(self.market, parameters)
         program = Program(self.strategy, self.market.n_assets, self.off)
@@ -129,7 +141,9 @@ class Engine:
         order = np.lexsort([numbers[k] for k in reversed(keys)]) if keys else np.arange(C)
         slice_bytes = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
         most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
-        most = max(1, self.backend.output_bytes // (8 * len(SUMS) * len(self.blocks) * self.market.n_scenarios))
+        each = 8 * len(program.sums) * len(blocks) * self.market.n_scenarios
+        most = max(1, self.backend.output_bytes // each)
+        most = most // self.backend.lanes * self.backend.lanes or most
         table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
         first = 0
         while first < C:

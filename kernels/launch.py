@@ -90,6 +90,11 @@ class Backend(Protocol):
         """Bytes of block statistics that one launch may return."""
         ...
 
+    @property
+    def lanes(self) -> int:
+        """Configurations it runs side by side: a launch of a whole multiple of them wastes none."""
+        ...
+
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, S * C): all configurations of the first scenario, then of the next."""
+        """Block statistics (F, B, S * C), F the program's `sums`: all configurations of one scenario after another."""
         ...

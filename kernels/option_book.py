@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from kernels.account import SMALLEST_ORDER, Accounting, Outcome
-from kernels.ops import Value, as_number, sqrt, sum_assets, where
-from kernels.state import per_asset
+from kernels.market import FloatArray
+from kernels.metric import Across, Metric
+from kernels.ops import Value, as_number, sqrt, sum_assets, where, wide
+from kernels.state import accumulator, per_asset
 
 
 class HedgeOrder(NamedTuple):
@@ -22,13 +26,25 @@ class HedgeOrder(NamedTuple):
 
 
 class Book(NamedTuple):
-    """Per option owed: cash, shares, second options, value after the last bar, and its settled value when the cycle began."""
+    """Per option owed: cash, shares, second options, value and impact of the last bar, settled value when the cycle began."""
 
     cash: Any = per_asset(0.0)
     shares: Any = per_asset(0.0)
     second: Any = per_asset(0.0)
     value: Any = per_asset(0.0)
+    impact: Any = per_asset(0.0)
     cycle_value: Any = per_asset(0.0)
+
+
+class Parts(NamedTuple):
+    """Where a bar's return comes from, each a fraction of capital; what is left of it is carry less option_cost."""
+
+    option: Any = accumulator(0.0)  # gain of the option owed, the naked book's
+    option2: Any = accumulator(0.0)  # its square
+    stock: Any = accumulator(0.0)
+    second: Any = accumulator(0.0)
+    stock_cost: Any = accumulator(0.0)
+    impact_cost: Any = accumulator(0.0)
 
 
 def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) -> tuple[Outcome, Book]:
@@ -79,11 +95,14 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     second_bar = bar.first > 0.0
     gained = value - where(second_bar, 0.0, book.value)
     cost = cost - where(second_bar, book.value, 0.0)
-    dollars = dollars + where(second_bar, abs(book.shares) * bar.capital, 0.0)
+    began_with = where(second_bar, abs(book.shares) * bar.capital, 0.0)
+    dollars = dollars + began_with
+    impact = impact + where(second_bar, book.impact, 0.0)
     began = second_bar & (abs(book.shares) >= SMALLEST_ORDER)
     per_capital = order.exposure / bar.capital
     share = 1.0 / n_assets
     ended = where(bar.live > 0.0, settled, value)  # the last cycle also pays for closing its hedge
+    option = wide(sum_assets(-bar.mark_gain * per_capital) * share)
     outcome = Outcome(
         bar_return=sum_assets(gained * per_capital) * share,
         turnover=sum_assets(dollars * per_capital) * share,
@@ -94,8 +113,16 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
         orders=sum_assets(as_number(abs(bought) >= SMALLEST_ORDER) + as_number(began)),
         trades=n_assets * as_number(turned),
         wins=sum_assets(as_number(turned & (ended > book.cycle_value))),
+        parts=Parts(
+            option=option,
+            option2=option * option,
+            stock=sum_assets(book.shares * bar.spot_gain * per_capital) * share,
+            second=sum_assets(book.second * bar.second_gain * per_capital) * share,
+            stock_cost=sum_assets((costs.fee + costs.slippage) * dollars * per_capital) * share,
+            impact_cost=sum_assets(impact * per_capital) * share,
+        ),
     )
-    return outcome, Book(cash, shares, second, value, where(turned, settled, book.cycle_value))
+    return outcome, Book(cash, shares, second, value, impact, where(turned, settled, book.cycle_value))
 
 
 def value_of(book: Book, planes: Mapping[str, Any]) -> Any:
@@ -103,4 +130,70 @@ def value_of(book: Book, planes: Mapping[str, Any]) -> Any:
     return book.value
 
 
-OPTION_BOOK = Accounting(Book, execute, value_of)
+def deviation(profits: FloatArray) -> FloatArray:
+    """Sample standard deviation of each row of (C, S)."""
+    return np.asarray(profits.std(axis=1, ddof=1))
+
+
+def effectiveness(profits: FloatArray, naked: FloatArray) -> FloatArray:
+    """1 - variance of the hedged book's profit / variance of the option's own, of each row of (C, S); 0 where that is 0.
+
+    Source: Ederington (1979), Journal of Finance 34, 157-170.
+    """
+    return _effectiveness(profits.var(axis=1), naked.var(axis=1))
+
+
+def _effectiveness(hedged: FloatArray, naked: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(naked == 0.0, 0.0, 1.0 - hedged / naked)
+
+
+METRICS = (
+    Metric("profit", +1, "fraction", "sum of the bar returns: profit over capital, not compounded"),
+    Metric(
+        "hedging_error",
+        -1,
+        "fraction",
+        "standard deviation of the profit over paths (of one history: of its bar returns * sqrt(bars))",
+        Across(("profit",), deviation),
+    ),
+    Metric(
+        "hedge_effectiveness",
+        +1,
+        "ratio",
+        "1 - variance of the profit / variance of the naked option's, over paths (of one history: of its bars)",
+        Across(("profit", "naked_profit"), effectiveness),
+    ),
+    Metric("naked_profit", 0, "fraction", "sum of the gains of the option owed, over capital"),
+    Metric("stock_profit", 0, "fraction", "sum of the gains of the shares held, over capital"),
+    Metric("second_profit", 0, "fraction", "sum of the gains of the second option, over capital"),
+    Metric("carry", 0, "fraction", "interest on cash and dividends, over capital"),
+    Metric("stock_cost", -1, "fraction", "fees and slippage of trades in shares, over capital"),
+    Metric("option_cost", -1, "fraction", "half-spreads of trades in options, over capital"),
+    Metric("impact_cost", -1, "fraction", "market impact of trades in shares, over capital"),
+)
+
+
+def measure(sums: Mapping[str, FloatArray], bars: float, years: float) -> dict[str, FloatArray]:
+    """`METRICS` of composed sums, (C,) each: profit = naked + stock + second + carry - the three costs."""
+    profit, naked = sums["r1"], sums["parts.option"]
+    stock, second = sums["parts.stock"], sums["parts.second"]
+    stock_cost, impact_cost = sums["parts.stock_cost"], sums["parts.impact_cost"]
+    option_cost = sums["cost"] - stock_cost - impact_cost
+    squares = np.maximum(sums["r2"] - profit * profit / bars, 0.0)
+    naked_squares = np.maximum(sums["parts.option2"] - naked * naked / bars, 0.0)
+    return {
+        "profit": profit,
+        "hedging_error": np.sqrt(squares * bars / max(bars - 1.0, 1.0)),
+        "hedge_effectiveness": _effectiveness(squares, naked_squares),
+        "naked_profit": naked,
+        "stock_profit": stock,
+        "second_profit": second,
+        "carry": profit + sums["cost"] - naked - stock - second,
+        "stock_cost": stock_cost,
+        "option_cost": option_cost,
+        "impact_cost": impact_cost,
+    }
+
+
+OPTION_BOOK = Accounting(Book, execute, value_of, Parts, METRICS, measure)

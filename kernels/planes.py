@@ -26,7 +26,15 @@ PRICE_PLANES = {  # what `market_planes` gives, and whether it has a value per a
     "fillable": False,
 }
 PER_BAR = ("opens", "live", "first", "days", "growth", "calls", "puts")
-OPTION_PLANES = {**dict.fromkeys(PER_BAR, False), **dict.fromkeys((*PER_PATH, "dividend", "daily_volatility"), True)}
+GAINS = {
+    "spot_gain": ("spot", "spot"),
+    "mark_gain": ("mark", "next_mark"),
+    "second_gain": ("second_mark", "second_next_mark"),
+}
+OPTION_PLANES = {
+    **dict.fromkeys(PER_BAR, False),
+    **dict.fromkeys((*PER_PATH, "dividend", "daily_volatility", *GAINS), True),
+}
 
 
 def planes_of(strategy: Strategy) -> dict[str, bool]:
@@ -88,11 +96,15 @@ def option_planes(market: OptionMarket, costs: Costs) -> dict[str, FloatArray]:
         "puts": np.full(T, side * (-1.0 in legs)),
     }
     earlier = np.concatenate([market.spot[:, :1], market.spot[:, :-1]], axis=1)
+    gains = {name: np.zeros_like(market.spot) for name in GAINS}
+    for name, (now, before) in GAINS.items():
+        gains[name][:, 1:] = getattr(market, now)[:, 1:] - getattr(market, before)[:, :-1]
     return {
         **{name: np.tile(plane, (S, 1)) for name, plane in common.items()},
         **{name: getattr(market, name) for name in PER_PATH},
         "dividend": market.dividend_yield * earlier * years[None, :, None],
         "daily_volatility": market.volatility * np.sqrt(1.0 / (market.bars_per_year * market.step_days)),
+        **gains,  # of what is held into a bar, over that bar
     }
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from kernels.account import Costs
-from kernels.blocks import BlockSums, accumulate
+from kernels.blocks import BlockSums, accumulate, sums_of
 from kernels.state import Leaf, leaves, rebuild
 from kernels.strategy import Strategy
 from kernels.trace import Graph, Symbol
@@ -47,7 +47,13 @@ class Program:
     @property
     def start(self) -> Carried:
         """The state before the first bar: a `Leaf` in every place."""
-        return Carried(self.strategy.state(), self.strategy.account.start(), BlockSums())
+        account = self.strategy.account
+        return Carried(self.strategy.state(), account.start(), BlockSums(parts=account.parts()))
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """What is kept of each block, in the order in which a backend returns it."""
+        return sums_of(self.strategy.account)
 
     def step(self, bar: Any, carried: Carried, p: Any, costs: Any) -> Carried:
         """One bar, on arrays or on symbols."""

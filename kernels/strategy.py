@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from kernels.account import CASH_PER_ASSET, Accounting
 from kernels.errors import InputError
 from kernels.market import FloatArray, Market
+from kernels.metric import METRICS, Metric
 from kernels.option_market import OptionMarket
 
 ParameterValue = float | int | str | None
@@ -81,6 +82,18 @@ def on_any_market(market: Any, asked: Asked) -> list[str]:
     return []
 
 
+def plainly(parameters: Mapping[str, Any]) -> str:
+    """A configuration in words: every number beside its name.
+
+    >>> plainly({"lookback": 30, "stop_loss": None})
+    'lookback 30, stop_loss off'
+    """
+    return ", ".join(
+        f"{name} {'off' if value is None else f'{value:g}' if isinstance(value, (int, float)) else value}"
+        for name, value in parameters.items()
+    )
+
+
 @dataclass(frozen=True)
 class Strategy:
     """A hedge rule.
@@ -105,6 +118,8 @@ class Strategy:
         The kind of market it trades.
     unfit
         `unfit(market, asked) -> sentences` that refuse numbers which this market cannot give a meaning to.
+    say
+        `say(parameters) -> words` that tell a trader what to do; parameters that are off are None.
     """
 
     name: str
@@ -119,6 +134,12 @@ class Strategy:
     notes: tuple[str, ...] = ()
     market: type[Market] | type[OptionMarket] = Market
     unfit: Callable[[Any, Asked], list[str]] = on_any_market
+    say: Callable[[Mapping[str, Any]], str] = plainly
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """What a backtest of it measures: the metrics of every strategy, then those of its account."""
+        return METRICS | {metric.name: metric for metric in self.account.metrics}
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name; KeyError otherwise."""

@@ -21,6 +21,12 @@ class Ledger:
     cost: float = 0.0  # sum, fraction of capital
     turnover: float = 0.0
     orders: int = 0
+    naked_profit: float = 0.0
+    stock_profit: float = 0.0
+    second_profit: float = 0.0
+    stock_cost: float = 0.0
+    option_cost: float = 0.0
+    impact_cost: float = 0.0
 
 
 def price(kind: str, spot: float, strike: float, tau: float, sigma: float, r: float, q: float) -> tuple[float, ...]:
@@ -51,9 +57,10 @@ def book(market: OptionMarket, p: dict[str, Any], costs: Costs, scenario: int = 
     T, deal, side = len(S), market.contract, 1.0 if market.contract.side == "sell" else -1.0
     c, half = (costs.fee_bps + costs.slippage_bps) / 1e4, costs.option_spread
     cash = shares = second = last = waited = strike = strike2 = expiry = expiry2 = size = size_before = capital = 0.0
+    owed = price2 = 0.0
     ledger = Ledger(np.zeros(T - 1), np.zeros(T))
     for t in range(T):
-        cost, dt = 0.0, (day[t] - day[t - 1]) if t else 0.0
+        cost, impact, dt = 0.0, 0.0, (day[t] - day[t - 1]) if t else 0.0
         waited += dt
         if t:
             cash = cash * exp(r * dt / 365) + shares * q * S[t - 1] * dt / 365
@@ -61,6 +68,13 @@ def book(market: OptionMarket, p: dict[str, Any], costs: Costs, scenario: int = 
         # what is owed, what it is worth, and whether it ends here
         rolls, closes = t == 0 or (day[t] >= expiry - 1e-9 and t < T - 1), t == T - 1
         capital_before, size_before = capital, size
+        if t:  # what was held over the bar, at the prices on its two ends
+            per_capital, left = size / capital, max(expiry - day[t], 0.0) / 365 * (day[t] < expiry - 1e-9)
+            now = side * price(deal.kind, S[t], strike, left, sigma[t], r, q)[0]
+            now2 = price("call", S[t], strike2, (expiry2 - day[t]) / 365, sigma[t], r, q)[0]
+            ledger.naked_profit -= (now - owed) * per_capital
+            ledger.stock_profit += shares * (S[t] - S[t - 1]) * per_capital
+            ledger.second_profit += second * (now2 - price2) * per_capital
         if t and (rolls or closes):
             left = max(expiry - day[t], 0.0) / 365 if day[t] < expiry - 1e-9 else 0.0
             owed, delivered, *_ = price(deal.kind, S[t], strike, left, sigma[t], r, q)
@@ -115,7 +129,10 @@ def book(market: OptionMarket, p: dict[str, Any], costs: Costs, scenario: int = 
             traded = dollars * size * costs.capital / capital
             daily = sigma[t] / sqrt(365)
             factor = {"none": 0.0, "linear": traded, "square_root": daily * sqrt(traded / costs.adv)}[costs.impact]
-            cost += c * dollars + dollars * costs.impact_coefficient * factor + half * abs(want2 - second) * price2
+            impact = dollars * costs.impact_coefficient * factor
+            cost += c * dollars + impact + half * abs(want2 - second) * price2
+            ledger.stock_cost += c * dollars * (size_before or size) / (capital_before or capital)
+            ledger.impact_cost += impact * (size_before or size) / (capital_before or capital)
             cash -= (want - shares) * S[t] + (want2 - second) * price2
             ledger.turnover += dollars * (size_before or size) / (capital_before or capital)
             ledger.orders += abs(want - shares) >= 1e-8  # what is less is rounding
@@ -131,6 +148,7 @@ def book(market: OptionMarket, p: dict[str, Any], costs: Costs, scenario: int = 
         if t:
             ledger.returns[t - 1] = size_before * (value - last) / capital_before
             last = value
+    ledger.option_cost = ledger.cost - ledger.stock_cost - ledger.impact_cost
     return ledger
 
 

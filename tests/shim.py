@@ -38,6 +38,7 @@ class ShimBackend:
     precision: str = "float64"
     name: str = field(default="cuda source under g++", init=False)
     output_bytes: int = field(default=64 * 2**20, init=False)
+    lanes: int = field(default=1, init=False)
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
         text, arguments = program(launch, blocks, self.precision)

@@ -18,6 +18,7 @@ from plain_option_book import book, price
 from running import run
 
 from kernels import STRATEGIES, Costs, InputError, paths
+from kernels.metrics import metrics
 from kernels.option_market import PER_PATH, Contract, OptionMarket, black_scholes_pricer, gbm, write_cycles
 from kernels.planes import OPTION_PLANES, option_planes
 
@@ -296,7 +297,11 @@ def test_the_book_is_the_spreadsheets(
     np.testing.assert_allclose(ours.returns[:, 0], plain[0].returns, rtol=0.0, atol=1e-10)
     worth = ours.values[:, 0, 0]  # noqa: PD011 - an array
     np.testing.assert_allclose(worth, plain[0].worth[1:], rtol=0.0, atol=1e-10 * 100.0)
-    sums = run(market, STRATEGY, rows, costs=costs).statistics.compose()
-    for name in ("cost", "turnover", "orders"):
+    found = run(market, STRATEGY, rows, costs=costs).statistics
+    sums = found.compose()
+    each = metrics(found, market.bars_per_year)
+    sources = ("naked_profit", "stock_profit", "second_profit", "stock_cost", "option_cost", "impact_cost")
+    for name in ("cost", "turnover", "orders", *sources):
         wanted = [getattr(one, name) for one in plain]
-        np.testing.assert_allclose(sums[name], wanted, rtol=1e-9, atol=1e-10, err_msg=name)
+        ours_of = each[name] if name in sources else sums[name]
+        np.testing.assert_allclose(ours_of, wanted, rtol=1e-9, atol=1e-9, err_msg=name)

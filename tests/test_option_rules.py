@@ -14,13 +14,16 @@ from option_runs import CHARGED, S0, SIGMA, STRATEGY, market, profit, returns, s
 from running import NUMPY, run
 
 from kernels import InputError, backtest
-from kernels.blocks import SUMS, Blocks, BlockStatistics, BlockSums
+from kernels.blocks import SUMS, Blocks, BlockStatistics, BlockSums, sums_of
 from kernels.engine import Engine, switched_off
 from kernels.launch import Backend
 from kernels.market import FloatArray
 from kernels.metrics import aggregate, metrics
 from kernels.option_market import PER_PATH, Contract, OptionMarket
+from kernels.state import leaves
 from kernels.strategies.option_hedge import EDGE, Rule, step
+
+KEPT = sums_of(STRATEGY.account)
 
 # ---- rules
 
@@ -139,7 +142,7 @@ def test_a_part_at_zero_is_a_part_left_out_to_the_bit(off: str, kind: str, backe
 
     def statistics(*rows: dict[str, Any]) -> FloatArray:
         got = run(history, STRATEGY, pd.DataFrame([base | row for row in rows], dtype=object), backend, CHARGED)
-        return got.statistics.values.reshape(len(SUMS), -1, 3, len(rows))  # noqa: PD011 - an array
+        return got.statistics.values.reshape(len(KEPT), -1, 3, len(rows))  # noqa: PD011 - an array
 
     alone = statistics({})[..., 0]
     others = {
@@ -168,7 +171,7 @@ def test_paths_do_not_know_each_other(backend: Backend) -> None:
     history = market_for(STRATEGY, 130, 1)
     history = chosen_paths(history, [0, 1, 1, 0, 1])
     rows = pd.DataFrame([{"rebalance_days": x, "hedge_ratio": h} for x in (0.1, 1.0) for h in (0.5, 1.0)])
-    shape = (len(SUMS), -1, 5, 4)
+    shape = (len(KEPT), -1, 5, 4)
     ours = run(history, STRATEGY, rows, backend).statistics.values.reshape(shape)  # noqa: PD011 - an array
     order = [3, 1, 4, 0, 2]
     turned = run(chosen_paths(history, order), STRATEGY, rows, backend).statistics.values  # noqa: PD011 - an array
@@ -196,7 +199,7 @@ def test_metrics_are_of_each_path_and_then_aggregated() -> None:
 def test_a_quantile_beside_an_infinite_ratio_is_a_number_of_a_path() -> None:
     """A path without a losing bar has an infinite profit factor, and so may its neighbours in rank."""
     blocks = Blocks(np.array([1, 3]), np.datetime64("2024-01-01", "us") + np.arange(3) * np.timedelta64(1, "D"))
-    start = np.array([leaf.start for leaf in BlockSums()])
+    start = np.array([leaf.start for leaf in leaves(BlockSums()).values()])
     sums_of = {
         1.0: {"r1": 0.02, "r2": 0.0003, "growth": 1.02},
         -1.0: {"r1": -0.01, "r2": 0.0003, "loss1": -0.02, "loss2": 0.0003},

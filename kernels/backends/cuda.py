@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.blocks import SUMS, Blocks
+from kernels.blocks import Blocks
 from kernels.emit import C as C_TEXT
 from kernels.emit import expression, variable
 from kernels.errors import BackendError
@@ -153,8 +153,8 @@ class _Source:
             add(2, f"state_s_{name.replace('.', '_')} = {self.value(symbol)};")
         add(1, "}")
         add(1, "if (b == 0) continue;  // what lies before the first block is run and not kept")
-        for i, name in enumerate(SUMS):
-            add(1, f"out[({i}LL * (n_blocks - 1) + b - 1) * S * C + item] = state_s_sums_{name};")
+        for i, name in enumerate(plan.traced.program.sums):
+            add(1, f"out[({i}LL * (n_blocks - 1) + b - 1) * S * C + item] = state_s_sums_{name.replace('.', '_')};")
         add(1, "}")
         add(0, "}")
         return "\n".join(self.lines) + "\n"
@@ -207,7 +207,7 @@ def program(launch: Launch, blocks: Blocks, precision: str) -> tuple[str, list[A
         np.array([launch.parameters[n] for n in plan.parameters], dtype=real).reshape(-1, C),
         np.array([launch.costs[n] for n in plan.costs]),
         np.array([gathered[n.name][1] for n in plan.gathered_planes], dtype=np.int32).reshape(-1, C),
-        np.zeros((len(SUMS), len(blocks), launch.n_scenarios * C)),
+        np.zeros((len(launch.program.sums), len(blocks), launch.n_scenarios * C)),
         *(np.ascontiguousarray(shared[n.name], dtype=real) for n in plan.shared_planes),
     ]
     for n in plan.gathered_planes:
@@ -222,6 +222,7 @@ class CudaBackend:
 
     precision: str = "float64"
     name: str = field(default="cuda", init=False)
+    lanes: int = field(default=THREADS, init=False)
 
     @property
     def output_bytes(self) -> int:
@@ -231,7 +232,7 @@ class CudaBackend:
         return int(cupy.cuda.runtime.memGetInfo()[0]) // 2
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, S * C)."""
+        """Block statistics (F, B, S * C)."""
         import cupy
 
         text, values = program(launch, blocks, self.precision)

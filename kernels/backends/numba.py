@@ -26,7 +26,7 @@ import numba
 import numba.core.config
 import numpy as np
 
-from kernels.blocks import SUMS, Blocks
+from kernels.blocks import Blocks
 from kernels.emit import PYTHON, expression, variable
 from kernels.launch import Launch, layout
 from kernels.market import FloatArray
@@ -223,7 +223,7 @@ class _Source:
         self.commit(5, plan.commits)
         add(3, "if b > 0:")
         add(4, f"for l in range(min({LANES}, C - block * {LANES})):")
-        for i, name in enumerate(SUMS):
+        for i, name in enumerate(plan.traced.program.sums):
             add(5, f"out[{i}, b - 1, s, block * {LANES} + l] = W[{self.rows['state', 'sums.' + name][1]}, l]")
         return "\n".join(self.lines) + "\n"
 
@@ -267,10 +267,11 @@ class NumbaBackend:
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     name: str = field(default="numba", init=False)
     output_bytes: int = field(default=64 * 2**20, init=False)
+    lanes: int = field(default=LANES, init=False)
     _pool: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, S * C)."""
+        """Block statistics (F, B, S * C)."""
         plan, shared, gathered = layout(launch)
         kernel = _load(source(plan, mixed=self.precision == "mixed"))
         real = np.float32 if self.precision == "mixed" else np.float64
@@ -283,7 +284,7 @@ class NumbaBackend:
             np.stack([gathered[n.name][1] for n in plan.gathered_planes])
             if plan.gathered_planes
             else np.zeros((0, C), np.int64),
-            np.empty((len(SUMS), len(blocks), launch.n_scenarios, C)),
+            np.empty((len(launch.program.sums), len(blocks), launch.n_scenarios, C)),
             *(np.ascontiguousarray(shared[n.name], dtype=real) for n in plan.shared_planes),
             *(np.ascontiguousarray(gathered[n.name][0], dtype=real) for n in plan.gathered_planes),
         ]
@@ -299,4 +300,4 @@ class NumbaBackend:
             kernel(0, 0, *arguments)  # compile once, before the threads ask for it together
             list(self._pool.map(lambda job: kernel(*job), jobs))
         out: FloatArray = arguments[OUT]
-        return out.reshape(len(SUMS), len(blocks), -1)
+        return out.reshape(*out.shape[:2], -1)

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from kernels.blocks import SUMS, Blocks, BlockSums
+from kernels.blocks import Blocks, BlockSums
 from kernels.launch import Launch
 from kernels.market import FloatArray
 from kernels.program import Carried
-from kernels.state import rebuild
+from kernels.state import leaves, rebuild
 
 CACHE_LANES = 1024  # configurations at once: (8, 1024) float64 arrays stay in a core's second-level cache
 
@@ -22,21 +22,23 @@ class NumpyBackend:
 
     name = "numpy"
     output_bytes = 64 * 2**20
+    lanes = 1
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, S * C)."""
+        """Block statistics (F, B, S * C)."""
         S, C = launch.n_scenarios, launch.n_configurations
-        out = np.empty((len(SUMS), len(blocks), S, C))
+        sums = launch.program.sums
+        out = np.empty((len(sums), len(blocks), S, C))
         for scenario, first in itertools.product(range(S), range(0, C, CACHE_LANES)):
             lanes = slice(first, first + CACHE_LANES)
             b = -1
             for t, carried in walk(launch.lanes(lanes), blocks, scenario):
                 if t + 1 == blocks.edges[b + 1]:
                     if b >= 0:
-                        for i, value in enumerate(carried.sums):
+                        for i, value in enumerate(leaves(carried.sums).values()):
                             out[i, b, scenario, lanes] = value
                     b += 1
-        return out.reshape(len(SUMS), len(blocks), S * C)
+        return out.reshape(len(sums), len(blocks), S * C)
 
 
 def walk(launch: Launch, blocks: Blocks, scenario: int = 0) -> Iterator[tuple[int, Carried]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,6 +142,36 @@ def in_words(days: float) -> str:
     return f"{24.0 * days:.4g}-hour" if days < 1.0 - CLOCK else f"{days:.4g}-day"
 
 
+def in_desk_words(p: Mapping[str, Any]) -> str:
+    """A configuration as an instruction.
+
+    >>> in_desk_words({p.name: p.default for p in STRATEGY.parameters} | {"rebalance_days": 2.0, "band": 0.05})
+    'size 1 x capital; hold all of the delta; look every 2 days, trade when more than 0.05 shares per option off, to the target'
+    """
+    days, ratio = p["rebalance_days"], p["hedge_ratio"]
+    clock = "day" if days == 1.0 else f"{24.0 * days:.4g} hours" if days < 1.0 else f"{days:.4g} days"
+    size = f"size {p['exposure']:g} x capital"
+    if p["vol_target"] is not None:
+        size += f", scaled to {p['vol_target']:.0%} realised volatility"
+    if ratio == 0.0 and not p["gamma_hedge_ratio"]:
+        return f"{size}; no hedge"
+    told = [size, f"hold {'all' if ratio == 1.0 else f'{ratio:.0%}'} of the delta"]
+    if p["delta_vol_weight"]:
+        told[-1] += f", taken {p['delta_vol_weight']:.0%} at the realised volatility of {p['vol_window']:g} bars"
+    if p["skew_delta"]:
+        told[-1] += f", tilted by {p['skew_delta']:+g} x vega / (S sqrt(tau))"
+    where_to = "to the target" if p["trade_to"] == "centre" else "to the band's edge"
+    if p["risk_aversion"] is not None:
+        told.append(f"look every {clock}, trade outside the Whalley-Wilmott band of {p['risk_aversion']:g}, {where_to}")
+    elif p["band"] > 0.0:
+        told.append(f"look every {clock}, trade when more than {p['band']:g} shares per option off, {where_to}")
+    else:
+        told.append(f"trade every {clock}")
+    if p["gamma_hedge_ratio"]:
+        told.append(f"offset {p['gamma_hedge_ratio']:.0%} of the gamma with the second option")
+    return "; ".join(told)
+
+
 STRATEGY = Strategy(
     name="option_hedge",
     summary="Sells an option per cycle and hedges it with shares and a second option, by calendar and band.",
@@ -175,5 +206,6 @@ STRATEGY = Strategy(
     warm_up=lambda parameters: 0,
     market=OptionMarket,
     unfit=too_fine,
+    say=in_desk_words,
     notes=("Model marks are European; US single-stock options are American, whose early exercise is left out.",),
 )

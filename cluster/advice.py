@@ -1,0 +1,148 @@
+"""Recommendations in a desk's words, made from the numbers of an examined winner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cluster.plan import Plan
+from cluster.winner import CLOSE, MOST, Neighbours, Winner
+from kernels import Strategy
+from search.targets import Targets
+from tracking.panels import Quantity
+
+
+def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame) -> list[str]:
+    """Sentences on one winner: what to do, what it earns, what that costs, what is left elsewhere, who is as good.
+
+    `baselines` are the study's, as its results have them; index: labels.
+    """
+    row = winner.stress.iloc[0]
+    told = [
+        f"{_ticker(plan)}: {say(plan.strategy, winner.configuration.iloc[0])}.",
+        f"{_targets(plan, row).capitalize()}; the targets: {wanted(plan)}.",
+    ]
+    if "hedge_effectiveness" in row:
+        outcomes = "paths" if plan.market.n_scenarios > 1 else "months"
+        told.append(
+            f"The hedge takes away {row['hedge_effectiveness']:.0%} of the naked option's variance; in the worst 5 % of "
+            f"{outcomes} the book loses {row['expected_shortfall_95']:.1%} on average."
+        )
+    told.append(_costs(plan, winner))
+    if winner.unseen is not None:
+        told.append(
+            f"On {plan.market.n_scenarios:,} paths that the search has not seen: {_targets(plan, winner.unseen)}."
+        )
+    told.append(_neighbours(winner.neighbours))
+    if len(baselines):
+        best = baselines.sort_values("score", ascending=False, kind="stable").iloc[0]
+        told.append(
+            f"The best baseline, {best.name}, scores {best['score']:.3f} beside {row['score']:.3f}: "
+            f"{_targets(plan, best.rename(_unmeasured(plan)))}."
+        )
+    return told
+
+
+def portfolio_advice(plans: Sequence[Plan], rows: Mapping[str, pd.Series]) -> list[str]:
+    """Sentences on the portfolio of the winners. `rows`: metrics and scores of `portfolio`, of `unseen` where there are
+    such paths, and of `members`, the mean of the winners alone."""
+    plan, whole, alone = plans[0], rows["portfolio"], rows["members"]
+    told = [
+        f"Portfolio of the {len(plans)} winners, equal capital in each: {_targets(plan, whole)}.",
+        f"Alone the winners have a Sharpe ratio of {alone['sharpe']:.2f} and a drawdown of {alone['max_drawdown']:.1%} on "
+        f"average, together {whole['sharpe']:.2f} and {whole['max_drawdown']:.1%}"
+        + (
+            "; the tickers' paths are simulated apart from each other, so a fall of all at once is not in these numbers."
+            if plan.market.n_scenarios > 1
+            else "."
+        ),
+    ]
+    if "unseen" in rows:
+        told.append(f"On paths that the search has not seen: {_targets(plan, rows['unseen'])}.")
+    return told
+
+
+def say(strategy: Strategy, row: Mapping[str, Any] | pd.Series) -> str:
+    """A configuration as the strategy says it."""
+    return strategy.say({p.name: None if pd.isna(row[p.name]) else row[p.name] for p in strategy.parameters})
+
+
+def wanted(plan: Plan) -> str:
+    """The targets of a study in words."""
+    return ", ".join(
+        f"{t.metric} {'>=' if t.direction > 0 else '<='} {quantity(plan, t.metric).text(t.value)}"
+        for t in plan.targets.targets
+    )
+
+
+def quantity(plan: Plan, name: str) -> Quantity:
+    """How a metric of the study's strategy, or the score, is shown."""
+    if name == "score":
+        return Quantity("score", good=+1)
+    metric = plan.strategy.metrics[name]
+    return Quantity(name, metric.unit, metric.good)
+
+
+def _ticker(plan: Plan) -> str:
+    return ", ".join(plan.market.tickers) if plan.market.n_assets <= 3 else f"{plan.market.n_assets} assets"
+
+
+def _targets(plan: Plan, row: pd.Series) -> str:
+    """Every metric that has a target, how many are met, and which are not."""
+    targets: Targets = plan.targets
+    values = [f"{m} {quantity(plan, m).text(float(row[m]))}" for m in targets.metrics]
+    missed = [m for m in targets.metrics if not float(row[f"margin_{m}"]) >= 0.0]
+    met = f"{int(row['targets_met'])} of {len(targets.metrics)} targets met"
+    return f"{', '.join(values)}; {met}{f' (not {_joined(missed)})' if missed and len(missed) < len(values) else ''}"
+
+
+def _costs(plan: Plan, winner: Winner) -> str:
+    row, end = winner.stress.iloc[0], winner.break_even
+    told = f"Costs take {row['cost_paid']:.1%} of capital a year"
+    if "option_cost" in row and row["cost_paid"] > 0.0:
+        kinds = {"shares": "stock_cost", "options": "option_cost", "impact": "impact_cost"}
+        whole = sum(float(row[metric]) for metric in kinds.values())
+        told += f" ({', '.join(f'{kind} {row[metric] / whole:.0%}' for kind, metric in kinds.items() if row[metric] > 0.0)})"
+    dearer = [
+        f"at {multiple:g} x them "
+        + ", ".join(
+            f"{m} {quantity(plan, m).text(float(winner.stress.loc[multiple, m]))}" for m in plan.targets.metrics[:2]
+        )
+        for multiple in winner.stress.index[1:]
+    ]
+    told += "".join(f"; {each}" for each in dearer)
+    if end == 0.0:
+        return f"{told}. It loses money even without costs."
+    if math.isinf(end):
+        return f"{told}." if row["cost_paid"] == 0.0 else f"{told}. It still earns at {MOST:g} times these costs."
+    return f"{told}. It earns nothing at {end:.3g} times these costs."
+
+
+def _neighbours(near: Neighbours) -> str:
+    if near.count == 1:
+        return (
+            f"None of the other {near.tried - 1:,} configurations comes within {CLOSE:g} of its score: a point, not a plateau."
+            if near.tried > 1
+            else "It is the only configuration tried."
+        )
+    spans = [
+        f"{n} {low:.4g}" if low == high else f"{n} {low:.4g} to {high:.4g}" for n, (low, high) in near.ranges.items()
+    ]
+    spans += [f"{name} {_joined(words)}" for name, words in near.choices.items() if name not in near.ranges]
+    return f"{near.count:,} of {near.tried:,} configurations score within {CLOSE:g} of it: {', '.join(spans)}."
+
+
+def _joined(words: Sequence[str]) -> str:
+    """
+    >>> _joined(["a", "b", "c"]), _joined(["a"])
+    ('a, b or c', 'a')
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _unmeasured(plan: Plan) -> dict[str, str]:
+    """Columns of a study's results by their metrics' names."""
+    return {plan.space.measured(m): m for m in plan.strategy.metrics}
