@@ -12,12 +12,12 @@ from benchmarks import cases, native, pandas_way, vectorbt_way
 from benchmarks.lanes import LanesBackend
 from benchmarks.table import Table, rate, times
 from benchmarks.timing import best_seconds
+from kernels import METRICS
 from kernels.backends.numba import NumbaBackend
 from kernels.backends.numpy import CACHE_LANES, NumpyBackend
 from kernels.blocks import Blocks
 from kernels.launch import Backend
 from kernels.market import Market
-from kernels.metrics import METRICS
 
 NUMPY = "NumPy over configurations"
 BATCHES = (1024, 16_384)

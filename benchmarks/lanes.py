@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import native
-from kernels.blocks import SUMS, Blocks
+from kernels.blocks import Blocks
 from kernels.emit import INFIX, expression, variable
 from kernels.launch import Launch, layout
 from kernels.market import FloatArray
@@ -207,7 +207,7 @@ class _Source:
         self.commit(plan.commits)
         add("}}")
         add(f"if (b > 0) for (long k = 0; k < least({self.lanes}, C - first); ++k) {{")
-        for i, name in enumerate(SUMS):
+        for i, name in enumerate(plan.traced.program.sums):
             place = self.places["state", f"sums.{name}"].replace("[l]", "[k / W][k % W]")
             add(f"out[({i} * (n_blocks - 1) + b - 1) * C + first + k] = {place};")
         add("}}}}")
@@ -229,12 +229,12 @@ class LanesBackend:
     output_bytes: int = field(default=64 * 2**20, init=False)
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, C)."""
+        """Block statistics (F, B, C)."""
         if launch.n_scenarios != 1:
             raise ValueError(f"C++ lanes are written for one scenario, got {launch.n_scenarios}")
         plan, shared, gathered = layout(launch)
         number = launch.n_configurations
-        out = np.empty((len(SUMS), len(blocks), number))
+        out = np.empty((len(launch.program.sums), len(blocks), number))
         arguments: list[Any] = [
             number,
             len(blocks) + 1,

@@ -15,7 +15,6 @@ from benchmarks import native
 from kernels.blocks import Blocks
 from kernels.launch import Launch
 from kernels.market import FloatArray
-from kernels.state import leaves
 
 SOURCE = Path(__file__).with_name("option_loop.cpp")
 NOT_WRITTEN = ("risk_aversion", "delta_vol_weight", "skew_delta", "vol_target")  # parts of the rule the loop leaves out
@@ -26,7 +25,7 @@ class LoopBackend:
     """A `kernels.launch.Backend` for `option_hedge` on one underlier, without the parts `NOT_WRITTEN`; float64 only."""
 
     threads: int = 1
-    width: int = 8  # configurations of a vector
+    lanes: int = 8  # configurations of a vector
     name: str = field(default="C++ by hand", init=False)
     output_bytes: int = field(default=64 * 2**20, init=False)
 
@@ -35,8 +34,8 @@ class LoopBackend:
         extra = sorted(set(NOT_WRITTEN) - launch.program.off)
         if launch.program.strategy.name != "option_hedge" or launch.program.n_assets != 1 or extra:
             raise ValueError(f"the loop is option_hedge's on one underlier without {', '.join(NOT_WRITTEN)}")
-        kept = tuple(leaves(launch.program.start.sums))
-        library = native.load(source(kept, self.width))
+        kept = launch.program.sums
+        library = native.load(source(kept, self.lanes))
         S, T, C = launch.n_scenarios, launch.n_bars, launch.n_configurations
         planes = [np.ascontiguousarray(launch.shared[n]) for n in names(library, "plane")]
         edges = np.concatenate([[0], blocks.edges]).astype(np.int64)
@@ -55,10 +54,10 @@ class LoopBackend:
         return out.reshape(len(kept), len(blocks), S * C)
 
 
-def source(kept: tuple[str, ...], width: int = 8) -> str:
-    """The loop's text for vectors of `width` configurations, and for the sums that a kernel keeps (`parts.x` is parts_x)."""
+def source(kept: tuple[str, ...], lanes: int) -> str:
+    """The loop's text for vectors of `lanes` configurations, and for the sums that a kernel keeps (`parts.x` is parts_x)."""
     wanted = " ".join(f"X({name.replace('.', '_')})" for name in kept)
-    return f"constexpr int W = {width};\n#define KEPT(X) {wanted}\n{SOURCE.read_text()}"
+    return f"constexpr int W = {lanes};\n#define KEPT(X) {wanted}\n{SOURCE.read_text()}"
 
 
 def names(library: ctypes.CDLL, what: str) -> list[str]:
