@@ -69,8 +69,8 @@ def of_day(day: int) -> Callable[[pd.DataFrame], Any]:
 
 
 def quiet(table: pd.DataFrame) -> pd.DataFrame:
-    """Days 4 to 23 without a trade."""
-    return at(lambda t: t["quote_date"].isin(DATES[3:23]), "volume", 0)(table)
+    """17 days on which nothing trades."""
+    return at(lambda t: t["quote_date"].isin(DATES[3:20]), "volume", 0)(table)
 
 
 def with_bids(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +115,7 @@ MISTAKES = {
     ),
     "a negative time value": Mistake(
         "quotes",
-        ("quotes.parquet, row 289 (ABC 2024-01-15, 90 C at 0.01)", "negative time value, exercise is worth 8.8", "correct the"),
+        ("quotes.parquet, row 361 (ABC 2024-01-15, 90 C at 0.01)", "negative time value, exercise is worth 8.8", "correct the"),
         spoil=at(of_day(10), "last_price", 0.01),
         market={"contract": {"moneyness": 0.9}},
     ),
@@ -189,8 +189,9 @@ MISTAKES = {
     ),
     "marks missing beyond the share": Mistake(
         "quotes",
-        ("quotes.parquet, ABC: 20 of 56 marks (36%)", "max_carried is 35%", "raise market.max_carried"),
+        ("quotes.parquet, ABC: 17 of 56 marks (30%)", "max_carried is 25%", "raise market.max_carried"),
         spoil=quiet,
+        market={"max_carried": 0.25},
     ),
     "volatilities in percent": Mistake(
         "history",
@@ -254,7 +255,7 @@ MISTAKES = {
         market={"chain": {"path": "chain.parquet", "date": "2024-03-04"}},
     ),
     "no underlier's price": Mistake(
-        "quotes", ("quotes.parquet, ABC: no row has underlying_close",), spoil=lambda table: table.assign(underlying_close=np.nan)
+        "quotes", ("quotes.parquet, ABC: no row has underlying_close",), spoil=lambda t: t.assign(underlying_close=np.nan)
     ),
     # calibration
     "a chain that is too short": Mistake(

@@ -178,10 +178,12 @@ def test_a_listed_contract_is_marked_at_its_own_price_and_held_to_expiry(folder:
     assert market.delivered[0, t, 0] == float(payoff > 0)
 
 
-def test_on_days_without_a_trade_the_last_implied_volatility_marks_it(folder: Path) -> None:
+@pytest.mark.parametrize("untraded", ["C", "CP"])
+def test_on_days_without_a_trade_the_last_implied_volatility_marks_it(untraded: str, folder: Path) -> None:
+    """The calls alone, or nothing of this underlier: a day stays a day of the history, its close is known."""
     whole = only(load_options(quoted()))
     file = pd.read_parquet("quotes.parquet")
-    file.loc[file["quote_date"].isin(DATES[[4, 5, 30]]) & (file["right"] == "C"), "volume"] = 0
+    file.loc[file["quote_date"].isin(DATES[[4, 5, 30]]) & file["right"].isin([*untraded]), "volume"] = 0
     file.to_parquet("quotes.parquet")
     found = load_options(quoted())
     # volatility is constant here, so the carried mark is the price that was not traded
