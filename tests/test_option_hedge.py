@@ -17,13 +17,13 @@ from kernels.market import FloatArray
 from kernels.option_market import Contract, OptionMarket
 
 
-@pytest.mark.parametrize("side", ["sell", "buy"])
-@pytest.mark.parametrize("spread", [0.0, 0.03])
-def test_without_a_hedge_there_is_the_naked_option_alone(side: str, spread: float) -> None:
+@pytest.mark.parametrize("kind", ["call", "put", "straddle"])
+@pytest.mark.parametrize(("side", "spread"), [("sell", 0.03), ("buy", 0.0)])
+def test_without_a_hedge_there_is_the_naked_option_alone(kind: str, side: str, spread: float) -> None:
     """Two cycles: premium in, payoff out, cash at the rate; the mark is inside every bar's return."""
-    history = market(20, 61, contract=Contract("put", side, 30.0, 1.02))
+    history = market(8, 61, contract=Contract(kind, side, 30.0, 1.02))
     growth = np.exp(history.rate / 365.0)
-    for scenario in range(20):
+    for scenario in range(8):
         mark, sold = history.mark[scenario, :, 0], history.next_mark[scenario, :, 0]
         cash, values = 0.0, [0.0]
         for t in range(61):

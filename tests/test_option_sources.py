@@ -28,6 +28,7 @@ from cluster.sources import load
 from kernels import STRATEGIES, Costs, backtest
 from kernels.errors import InputError
 from kernels.option_market import PER_PATH, OptionMarket
+from search.space import Space
 
 STUDIES = sorted((Path(__file__).parents[1] / "configs" / "studies").glob("option_hedge_*.yaml"))
 
@@ -304,7 +305,37 @@ def test_without_quantlib_the_way_to_install_it_is_told(monkeypatch: pytest.Monk
         calibrate(chain(), CHAIN, "ABC", RATE)
 
 
+# ---- what a report has to say
+
+
+def test_a_report_says_whether_marks_are_american_quotes_or_a_european_model(folder: Path) -> None:
+    told = " ".join(load_options(quoted()).notes["ABC"])
+    assert "marks are American as quoted" in told
+    assert "European marks at iv" in " ".join(load_options(history()).notes["ABC"])
+    assert any("Model marks are European" in note for note in STRATEGIES["option_hedge"].notes)
+
+
+def test_a_report_says_that_without_a_premium_the_expected_profit_is_the_costs() -> None:
+    given = {"v0": 0.05, "kappa": 3, "theta": 0.05, "xi": 0.5, "rho": -0.5}
+    plain: dict[str, Any] = {"source": "heston", "parameters": given, "scenarios": 2, "bars": 40, "rate": 0.04}
+    for changes, told in (
+        ({}, "the expected P&L of a hedged book is its costs"),
+        ({"variance_risk_premium": -1.0}, "the variance risk premium is -1: both are the study file's word"),
+        ({"drift": 0.1}, "the price grows by 10.00% a year (rate 4.00%)"),
+    ):
+        (note,) = load_options(HestonMarket.model_validate({**plain, **changes})).notes["SIM"]
+        assert told in note
+
+
 # ---- the studies that come with the project
+
+
+def test_the_megacap_study_has_3300_configurations_per_ticker_and_the_demo_needs_no_file() -> None:
+    megacaps, demo = (load_study(p) for name in ("megacaps", "demo") for p in STUDIES if p.stem.endswith(name))
+    space = Space.of(STRATEGIES["option_hedge"], fixed=megacaps.strategy.fixed, search=megacaps.strategy.search)
+    assert len(space.grid()) == 3300
+    assert megacaps.market.tickers == ["AAPL", "MSFT", "GOOGL", "AMZN", "META"]
+    assert isinstance(demo.market, GbmMarket)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
