@@ -22,7 +22,7 @@ def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame) -> list[str]:
     row = winner.stress.iloc[0]
     told = [
         f"{_ticker(plan)}: {say(plan.strategy, winner.configuration.iloc[0])}.",
-        f"{_targets(plan, row).capitalize()}; the targets: {wanted(plan)}.",
+        f"{_targets(plan, row).capitalize()}.",
     ]
     if "hedge_effectiveness" in row:
         outcomes = "paths" if plan.market.n_scenarios > 1 else "months"
@@ -94,7 +94,7 @@ def _targets(plan: Plan, row: pd.Series) -> str:
 
 def _costs(plan: Plan, winner: Winner) -> str:
     row, end = winner.stress.iloc[0], winner.break_even
-    told = f"Costs take {row['cost_paid']:.1%} of capital a year"
+    told = f"Costs take {plan.metric('cost_paid').text(float(row['cost_paid']))} of capital a year"
     if "option_cost" in row and row["cost_paid"] > 0.0:
         kinds = {"shares": "stock_cost", "options": "option_cost", "impact": "impact_cost"}
         whole = sum(float(row[metric]) for metric in kinds.values())

@@ -51,7 +51,7 @@ def run(
     from cluster.config import load_study, studies
     from cluster.job import run as run_job
     from cluster.live import Live
-    from cluster.plan import make_plan
+    from cluster.plan import make_plans
     from cluster.pool import PoolError
     from cluster.portfolio import conclude
     from tracking.address import TrackingError
@@ -59,7 +59,7 @@ def run(
     console = _console(stderr=as_json)
     with console.status("reading market and strategy") if console.is_terminal and not quiet else nullcontext():
         whole = load_study(study, overrides or [])
-        plans = [make_plan(each, runs) for each in studies(whole)]
+        plans = make_plans(studies(whole), runs)
     live = Live(console, quiet=quiet or as_json)
     portfolio = None
     try:
@@ -87,10 +87,10 @@ def plan(study: StudyFile, overrides: Overrides = None, runs: Runs = RUNS) -> No
     """Show what a study would do: configurations, chunks, bytes, backend and why, estimated time. Runs nothing."""
     from cluster import console as view
     from cluster.config import load_study, studies
-    from cluster.plan import make_plan
+    from cluster.plan import make_plans
 
     console = _console()
-    for plan in [make_plan(each, runs) for each in studies(load_study(study, overrides or []))]:
+    for plan in make_plans(studies(load_study(study, overrides or [])), runs):
         view.show_plan(console, plan)
 
 

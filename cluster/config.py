@@ -64,7 +64,7 @@ def _parameter_value(value: Any) -> Any:
 def _price_of_trading(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         raise ValueError(  # noqa: TRY004, pydantic gathers ValueErrors
-            f"one number is needed, got {short(value)}; a cost is the environment and cannot be searched: "
+            f"one value is needed, got {short(value)}; a cost is the environment and cannot be searched: "
             "the search would choose the market it would like"
         )
     return value
@@ -199,9 +199,9 @@ class CostsConfig(Section):
 
     fee_bps: Bps = 4.0
     slippage_bps: Bps = 5.0
-    fill: Literal["next_open", "next_close", "close"] = "next_open"
+    fill: Annotated[Literal["next_open", "next_close", "close"], BeforeValidator(_price_of_trading)] = "next_open"
     option_spread: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0, lt=1)] = 0.0
-    impact: Literal["none", "linear", "square_root"] = "none"
+    impact: Annotated[Literal["none", "linear", "square_root"], BeforeValidator(_price_of_trading)] = "none"
     impact_coefficient: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0)] = 0.0
     capital: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e6
     adv: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e9

@@ -11,6 +11,7 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from cluster.advice import wanted
@@ -59,7 +60,7 @@ def _advise(console: Console, advice: Sequence[str]) -> None:
     first, *others = (escape(sentence) for sentence in advice)
     console.print(f"\n[bold]{first}[/]")
     for sentence in others:
-        console.print(f"  {sentence}")
+        console.print(Padding(sentence, (0, 0, 0, 2)))
 
 
 def _say_where(console: Console, outcome: Outcome) -> None:

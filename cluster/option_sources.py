@@ -80,11 +80,23 @@ def load_options(market: OptionMarketConfig, step_days: float | None = None) -> 
             else:
                 markets[ticker], notes[ticker] = quoted_market(read_table(market.path), market, ticker, contract)
         except InputError as error:
-            problems.extend(problem for problem in error.problems if problem not in problems)
+            refused = [_at_its_key(problem) for problem in error.problems]
+            problems.extend(problem for problem in refused if problem not in problems)
     if problems:
         raise InputError(problems)
     told = {ticker: replace(found, notes=notes[ticker]) for ticker, found in markets.items()}
     return OptionMarkets(told, notes, calibrations)
+
+
+def _at_its_key(problem: str) -> str:
+    """A model's own refusal under the key of the study file.
+
+    >>> _at_its_key("heston.v0: 1e-06 <= v0 <= 25 must hold, got 30.0")
+    'market.parameters.v0: 1e-06 <= v0 <= 25 must hold, got 30.0'
+    """
+    if problem.startswith("heston."):
+        return problem.replace("heston.", "market.parameters.", 1)
+    return f"market.{problem}" if problem.startswith("variance_risk_premium:") else problem
 
 
 def _gbm(market: GbmMarket, ticker: str, contract: Contract, step_days: float) -> OptionMarket:

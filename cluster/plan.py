@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,6 +132,20 @@ class Plan:
         rate = len(sample) / (time.perf_counter() - started)
         together = workers if self.config.compute.address else min(workers, cores())
         return rate, self.configurations / rate / together
+
+
+def make_plans(configs: Sequence[StudyConfig], runs: Path) -> list[Plan]:
+    """The plans of the studies of one file; InputError with every mistake of all of them, each told once."""
+    plans: list[Plan] = []
+    problems: list[str] = []
+    for config in configs:
+        try:
+            plans.append(make_plan(config, runs))
+        except InputError as error:
+            problems += (problem for problem in error.problems if problem not in problems)
+    if problems:
+        raise InputError(problems)
+    return plans
 
 
 def make_plan(config: StudyConfig, runs: Path) -> Plan:

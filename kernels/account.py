@@ -75,6 +75,11 @@ class Costs:
         )
 
     @property
+    def free(self) -> frozenset[str]:
+        """The impacts that are zero: a bar step sees None and leaves them out, which changes no result."""
+        return frozenset(name for name in ("linear_impact", "square_root_impact") if self.fractions[name] == 0.0)
+
+    @property
     def fractions(self) -> dict[str, float]:
         """What the bar step reads as `costs.<name>`."""
         return {

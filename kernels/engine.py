@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,14 +82,25 @@ class Engine:
         frames = []
         for rows, part in self.stream(configurations):
             values[..., rows] = part.values.reshape(*values.shape[:3], len(rows))  # noqa: PD011 - an array
-            frames.append(self._metrics(part).set_axis(rows))
+            frames.append(self._rows_of_metrics(rows, part))
         frame = pd.concat(frames).sort_index().set_axis(configurations.index)
         statistics = self._statistics(values.reshape(*values.shape[:2], S * C))
         return Backtest(frame, statistics, self.backend.name)
 
     def metrics(self, configurations: pd.DataFrame) -> pd.DataFrame:
-        """Only the metrics of every row: block statistics are dropped launch by launch, so memory stays flat in C."""
-        frames = [self._metrics(part).set_axis(rows) for rows, part in self.stream(configurations)]
+        """Only the metrics of every row: block statistics are dropped launch by launch, so memory stays flat in C.
+
+        One launch is measured while the next one runs: both leave Python's lock alone.
+        """
+        frames: list[pd.DataFrame] = []
+        with ThreadPoolExecutor(1, "hedgegrid-metrics") as beside:
+            measuring: Future[pd.DataFrame] | None = None
+            for rows, part in self.stream(configurations):
+                if measuring:
+                    frames.append(measuring.result())
+                measuring = beside.submit(self._rows_of_metrics, rows, part)
+            assert measuring is not None
+            frames.append(measuring.result())
         return pd.concat(frames).sort_index().set_axis(configurations.index)
 
     def stream(self, configurations: pd.DataFrame) -> Iterator[tuple[NDArray[np.int64], BlockStatistics]]:
@@ -106,6 +118,9 @@ class Engine:
 
     def _statistics(self, values: FloatArray) -> BlockStatistics:
         return BlockStatistics(self.blocks, values, self.strategy.account)
+
+    def _rows_of_metrics(self, rows: NDArray[np.int64], statistics: BlockStatistics) -> pd.DataFrame:
+        return self._metrics(statistics).set_axis(rows)
 
     def _metrics(self, statistics: BlockStatistics) -> pd.DataFrame:
         return aggregate(statistics, self.market.bars_per_year, self.market.n_scenarios, self.over_paths)
@@ -131,7 +146,7 @@ class Engine:
     ) -> Iterator[tuple[NDArray[np.int64], Launch]]:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
         self.strategy.check_market(self.market, parameters)
-        program = Program(self.strategy, self.market.n_assets, self.off)
+        program = Program(self.strategy, self.market.n_assets, self.off, self.costs.free)
         numbers = {n: v for n, v in parameters.items() if n not in self.off}
         wrong = [n for n in self.off if (parameters[n] != self.strategy.parameter(n).off).any()]
         if wrong:

@@ -58,18 +58,19 @@ def layout(
 ) -> tuple[Schedule, dict[str, FloatArray], dict[str, tuple[FloatArray, NDArray[np.int64]]]]:
     """The schedule for a launch, its shared planes, and the banks of which its configurations read different slices.
 
-    A bank with a single slice is a shared plane.
+    A bank with a single slice is a shared plane. Planes of a single asset come without their last axis, as its schedule
+    reads them.
     """
     gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[3] > 1}
     shared = {
         **launch.shared,
         **{n: bank[..., 0] for n, (bank, _) in launch.banks.items() if n not in gathered},
     }
-    return (
-        _plan(launch.program, tuple((n, a.ndim == 3) for n, a in shared.items()), tuple(gathered)),
-        shared,
-        gathered,
-    )
+    plan = _plan(launch.program, tuple((n, a.ndim == 3) for n, a in shared.items()), tuple(gathered))
+    if launch.program.n_assets == 1:  # a schedule for one asset reads its planes as (S, T), banks as (S, T, K)
+        shared = {n: a[..., 0] if a.ndim == 3 else a for n, a in shared.items()}
+        gathered = {n: (bank[:, :, 0], index) for n, (bank, index) in gathered.items()}
+    return plan, shared, gathered
 
 
 @cache

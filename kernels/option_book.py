@@ -81,12 +81,13 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     more = where(trade, order.second * bar.live - second, 0.0)
     dollars = abs(bought) * spot
     capital = where(bar.opens > 0.0, spot, bar.capital)
-    traded = dollars * order.next_exposure * costs.capital / capital  # dollars in the market
-    impact = dollars * (
-        costs.linear_impact * traded + costs.square_root_impact * bar.daily_volatility * sqrt(traded / costs.adv)
-    )
+    impact: Any = None
+    if costs.linear_impact is not None or costs.square_root_impact is not None:
+        impact = dollars * _impact(dollars * order.next_exposure * (costs.capital / capital), bar, costs)
     cost_of_options = cost_of_options + costs.option_spread * abs(more) * bar.second_next_mark
-    cost = cost_of_options + (costs.fee + costs.slippage) * dollars + impact
+    cost = cost_of_options + (costs.fee + costs.slippage) * dollars
+    if impact is not None:
+        cost = cost + impact
     shares, second = shares + bought, second + more
     cash = cash - bought * spot - more * bar.second_next_mark - cost
     value = cash + shares * spot - bar.next_mark + second * bar.second_next_mark
@@ -97,9 +98,10 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     cost = cost - where(second_bar, book.value, 0.0)
     began_with = where(second_bar, abs(book.shares) * bar.capital, 0.0)
     dollars = dollars + began_with
-    impact = impact + where(second_bar, book.impact, 0.0)
+    if impact is not None:
+        impact = impact + where(second_bar, book.impact, 0.0)
     began = second_bar & (abs(book.shares) >= SMALLEST_ORDER)
-    per_capital = order.exposure / bar.capital
+    per_capital = order.exposure * (1.0 / bar.capital)  # the same for all configurations: one division a bar
     share = 1.0 / n_assets
     ended = where(bar.live > 0.0, settled, value)  # the last cycle also pays for closing its hedge
     option = wide(sum_assets(-bar.mark_gain * per_capital) * share)
@@ -119,10 +121,21 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
             stock=sum_assets(book.shares * bar.spot_gain * per_capital) * share,
             second=sum_assets(book.second * bar.second_gain * per_capital) * share,
             stock_cost=sum_assets((costs.fee + costs.slippage) * dollars * per_capital) * share,
-            impact_cost=sum_assets(impact * per_capital) * share,
+            impact_cost=0.0 if impact is None else sum_assets(impact * per_capital) * share,
         ),
     )
-    return outcome, Book(cash, shares, second, value, impact, where(turned, settled, book.cycle_value))
+    spent = book.impact if impact is None else impact
+    return outcome, Book(cash, shares, second, value, spent, where(turned, settled, book.cycle_value))
+
+
+def _impact(traded: Value, bar: Any, costs: Any) -> Value:
+    """Market impact of a trade as a fraction of it; `traded` dollars, as the market sees them."""
+    impact: Any = 0.0
+    if costs.linear_impact is not None:
+        impact = costs.linear_impact * traded
+    if costs.square_root_impact is not None:
+        impact = impact + costs.square_root_impact * bar.daily_volatility * sqrt(traded * (1.0 / costs.adv))
+    return impact
 
 
 def value_of(book: Book, planes: Mapping[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -32,12 +32,13 @@ class Program:
     """One strategy's whole bar for a market of A assets.
 
     `off` names the optional parameters that are None in every configuration of a launch: the rule sees None and leaves
-    that part out, which changes no result and saves its operations.
+    that part out, which changes no result and saves its operations. `free` names costs that are None in the same way.
     """
 
     strategy: Strategy
     n_assets: int
     off: frozenset[str] = frozenset()
+    free: frozenset[str] = frozenset()
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -61,6 +62,10 @@ class Program:
         order, rule = self.strategy.step(bar, carried.rule, p)
         outcome, account = self.strategy.account.execute(order, carried.account, bar, costs, self.n_assets)
         return Carried(rule, account, accumulate(carried.sums, outcome))
+
+    def costs(self, values: Mapping[str, Any]) -> SimpleNamespace:
+        """Costs as `costs.<name>`, those that are free as None."""
+        return SimpleNamespace(**{**values, **dict.fromkeys(self.free)})
 
     def namespace(self, values: dict[str, Any]) -> SimpleNamespace:
         """Parameters as `p.<name>`, those switched off as None."""
@@ -105,7 +110,7 @@ def trace(program: Program, planes: dict[str, bool], gathered: Iterable[str] = (
         ),
     )
     p = program.namespace({n: graph.leaf("parameter", n, per_lane=True) for n in program.parameters})
-    costs = SimpleNamespace(**{n: graph.leaf("cost", n) for n in Costs().fractions})
+    costs = program.costs({n: graph.leaf("cost", n) for n in Costs().fractions if n not in program.free})
     after = leaves(program.step(_Bar(graph, planes, frozenset(gathered)), carried, p, costs))
     if set(after) != set(start):
         raise TypeError(

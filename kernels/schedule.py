@@ -9,10 +9,10 @@ all bars before the first.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernels.program import Traced
-from kernels.trace import LEAVES, REDUCTIONS, Symbol
+from kernels.trace import LEAVES, REDUCTIONS, Graph, Symbol, apply
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Stage:
     commits: tuple[tuple[str, Symbol], ...]  # state whose new value is written at the end of each asset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """A traced program laid out for a compiled backend. Every tuple is in an order in which arguments come first."""
 
@@ -63,7 +63,9 @@ def _is_work(s: Symbol) -> bool:
 
 
 def schedule(traced: Traced) -> Schedule:
-    """Lay out a traced program."""
+    """Lay out a traced program. With a single asset there are no stages: everything is per configuration."""
+    if traced.program.n_assets == 1:
+        traced = _of_one_asset(traced)
     live = _reachable(traced.outputs.values())
     nodes = [n for n in traced.graph.nodes if n.index in live]
     in_lanes = [n for n in nodes if n.per_lane and n.per_bar]
@@ -76,7 +78,7 @@ def schedule(traced: Traced) -> Schedule:
     # State per asset that becomes a number made of reductions needs a stage after them, though it may hold nothing else.
     ends = [*vectors, *vector_commits.values()]
     last = max([level[n.index] for n in ends] + [level[n.index] - 1 for n in reductions], default=0)
-    count = last + 1
+    count = last + 1 if ends or reductions else 0
 
     # A state is overwritten in the last stage that reads its old value; a bare copy of another state waits for the end.
     reads: dict[str, int] = {}
@@ -150,6 +152,32 @@ def schedule(traced: Traced) -> Schedule:
         kept=tuple(n for n in nodes if n.index in kept),
         final=tuple(n for n in scalars if due[n.index] == count),
         commits=tuple((k, o) for k, o in changed.items() if k not in vector_commits),
+    )
+
+
+def _of_one_asset(traced: Traced) -> Traced:
+    """The same bar without an axis of assets: the sum over one asset is 0 + its value, the largest its value, to the bit.
+
+    The lanes then pass through a bar in one loop, and what is the same for all configurations is done once per bar.
+    """
+    graph = Graph()
+    now: dict[int, Symbol] = {}
+    for n in traced.graph.nodes:
+        args = tuple(now[a.index] for a in n.args)
+        if n.op == "sum":
+            now[n.index] = apply("add", graph.constant(0.0), args[0])
+        elif n.op == "max":
+            now[n.index] = args[0]
+        elif args:
+            now[n.index] = apply(n.op, *args)
+        else:
+            traits = {"per_lane": n.per_lane, "per_bar": n.per_bar, "wide": n.wide}
+            now[n.index] = graph.node(n.op, (), n.name, **traits)
+    return replace(
+        traced,
+        graph=graph,
+        outputs={name: now[symbol.index] for name, symbol in traced.outputs.items()},
+        start={name: replace(leaf, per_asset=False) for name, leaf in traced.start.items()},
     )
 
 

@@ -14,6 +14,8 @@ from search.hint import hint
 # a name made of one of these words, where the strategy has no such parameter, means a cost of trading
 COST_WORDS = frozenset(
     (
+        "adv",
+        "capital",
         "cost",
         "costs",
         "fee",

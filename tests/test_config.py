@@ -155,7 +155,7 @@ MISTAKES = {
     "truth for a number": ("fee_bps: 4", "fee_bps: true", "costs.fee_bps: Input should be a valid number, got True"),
     "not a number": ("fee_bps: 4", "fee_bps: .nan", "costs.fee_bps: Input should be a finite number, got nan"),
     "negative fee": ("fee_bps: 4", "fee_bps: -4", "costs.fee_bps: Input should be greater than or equal to 0, got -4"),
-    "searched cost": ("fee_bps: 4", "fee_bps: [4, 5]", "costs.fee_bps: one number is needed, got [4, 5]; a cost is the env"),
+    "searched cost": ("fee_bps: 4", "fee_bps: [4, 5]", "costs.fee_bps: one value is needed, got [4, 5]; a cost is the env"),
     "half a trial": ("trials: 10", "trials: 10.5", "search.trials: Input should be a valid integer, got 10.5"),
     "no trials": ("trials: 10", "trials: 0", "search.trials: Input should be greater than or equal to 1, got 0"),
     "endless sampler": (", trials: 10", "", "search: trials is needed with sampler random"),

@@ -146,6 +146,9 @@ class _Source:
             add(2, f"const {self.type(n)} {variable(n)} = state_{variable(n)};")
         self.let(2, plan.bar_scalars)
         crossing = {n.index for stage in plan.stages for n in stage.crossing}
+        if not plan.stages:
+            for n in plan.gathered_planes:
+                add(2, f"const real {variable(n)} = bank_{n.name}[(long long)t * width_{n.name} + slice_{n.name}];")
         for stage in plan.stages:
             self.stage(stage, crossing)
         self.let(2, plan.final)
@@ -160,6 +163,7 @@ class _Source:
         return "\n".join(self.lines) + "\n"
 
 
+@cache
 def source(plan: Schedule, *, mixed: bool = False) -> str:
     """The CUDA C++ source of a schedule."""
     return _Source(plan, mixed).build()
@@ -212,7 +216,7 @@ def program(launch: Launch, blocks: Blocks, precision: str) -> tuple[str, list[A
     ]
     for n in plan.gathered_planes:
         bank = gathered[n.name][0]
-        arguments += [np.ascontiguousarray(bank, dtype=real), np.int32(bank.shape[3])]
+        arguments += [np.ascontiguousarray(bank, dtype=real), np.int32(bank.shape[-1])]
     return source(plan, mixed=precision == "mixed"), arguments
 
 

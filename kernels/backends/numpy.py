@@ -47,7 +47,7 @@ def walk(launch: Launch, blocks: Blocks, scenario: int = 0) -> Iterator[tuple[in
     carried = rebuild(program.start, lambda _, leaf: np.full((A, C) if leaf.per_asset else (C,), leaf.start))
     fresh: BlockSums = carried.sums
     p = program.namespace({n: launch.parameters[n] for n in program.parameters})
-    costs = SimpleNamespace(**launch.costs)
+    costs = program.costs(launch.costs)
     edges = set(blocks.edges.tolist())
     with np.errstate(all="ignore"):  # infinities stand for 'switched off' and 'missing'; where() picks the other branch
         for t in range(launch.n_bars):

@@ -42,7 +42,7 @@ def step(bar: Any, state: Rule, p: Any) -> tuple[HedgeOrder, Rule]:
         delta = delta + p.skew_delta * bar.skew
     second: Any = 0.0 * bar.second_delta
     if p.gamma_hedge_ratio is not None:
-        second = where(bar.second_gamma > 0.0, p.gamma_hedge_ratio * bar.gamma / bar.second_gamma, 0.0)
+        second = where(bar.second_gamma > 0.0, p.gamma_hedge_ratio * (bar.gamma / bar.second_gamma), 0.0)
     target = p.hedge_ratio * delta - second * bar.second_delta
 
     waited = state.waited + bar.days

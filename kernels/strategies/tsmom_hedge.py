@@ -65,6 +65,26 @@ def warm_up(parameters: Mapping[str, Any]) -> int:
     return int(max(parameters["lookback"], parameters["vol_window"])) + 1
 
 
+def in_desk_words(p: Mapping[str, Any]) -> str:
+    """A configuration as an instruction.
+
+    >>> in_desk_words({p.name: p.default for p in STRATEGY.parameters} | {"short_mode": "disabled"})
+    'size each asset to 35% volatility of 30 bars, at most 2 x; long while it gained over 30 bars, else flat; stop at 10% loss'
+    """
+    told = f"size each asset to {p['vol_target']:.0%} volatility of {p['vol_window']:g} bars, at most {p['max_leverage']:g} x"
+    told += f"; long while it gained over {p['lookback']:g} bars, else "
+    told += {
+        "disabled": "flat",
+        "full": "short",
+        "hedge_only": f"short {p['hedge_strength']:.3g} of that size once {-p['hedge_threshold']:.1%} below its high",
+    }[p["short_mode"]]
+    if p["stop_loss"] is not None:
+        told += f"; stop at {p['stop_loss']:.0%} loss"
+    if p["trailing_stop_atr"] is not None:
+        told += f"; trailing stop of {p['trailing_stop_atr']:.3g} average true ranges"
+    return told
+
+
 STRATEGY = Strategy(
     name="tsmom_hedge",
     summary="Volume-weighted time-series momentum at a volatility target; shorts only as a hedge in drawdown.",
@@ -106,6 +126,7 @@ STRATEGY = Strategy(
     state=Rule,
     step=step,
     warm_up=warm_up,
+    say=in_desk_words,
     notes=(
         "The drawdown is from the asset's own highest close since the first bar, so a shallow threshold is armed on most days.",
     ),
