@@ -20,7 +20,7 @@ PARTS: dict[str, tuple[Callable[[Market], Table], ...]] = {
     "banks": (scaling.banks,),
     "search": (search.samplers,),
 }
-SLOW = ("search",)  # half an hour: only where it is asked for
+SLOW = ("search",)  # forty minutes: only where it is asked for
 WIDTH = 130  # of what is written to a file or a pipe
 PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes")
 
