@@ -5,22 +5,29 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import cases, compare, memory, scaling, search, table
+from benchmarks import cases, compare, memory, option_case, option_memory, options, scaling, search, table
 from benchmarks.table import Table
 from kernels.market import Market
+from kernels.option_market import OptionMarket
 
-PARTS: dict[str, tuple[Callable[[Market], Table], ...]] = {
+PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "backends": (compare.kernels, compare.whole),
     "ways": (compare.ways,),
     "scaling": (scaling.cost, memory.peaks),
     "banks": (scaling.banks,),
     "search": (search.samplers,),
+    "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
 SLOW = ("search",)  # forty minutes: only where it is asked for
+MARKETS: dict[str, Callable[[], tuple[Market | OptionMarket, str]]] = {
+    "search": search.market,
+    "options": option_case.market,
+}  # others: cases.market
 WIDTH = 130  # of what is written to a file or a pipe
 PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes")
 
@@ -37,10 +44,11 @@ def main() -> None:
         parser.error(f"unknown part {', '.join(unknown)}; parts are {', '.join(PARTS)}")
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    market, source = cases.market()
-    where = f"{table.circumstances(*PACKAGES)}. Market: {source}, {market.n_assets} assets, {market.n_bars} bars."
-    console.print(where)
     for part in arguments.parts or [part for part in PARTS if part not in SLOW]:
+        market, source = MARKETS.get(part, cases.market)()
+        assets = f"{market.n_assets} asset{'s' if market.n_assets > 1 else ''}"
+        where = f"{table.circumstances(*PACKAGES)}. Market: {source}, {assets}, {market.n_bars} bars."
+        console.print(where)
         tables = []
         for measure in PARTS[part]:
             tables.append(measure(market))

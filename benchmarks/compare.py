@@ -8,16 +8,16 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from benchmarks import cases, lanes, pandas_way, vectorbt_way
+from benchmarks import cases, native, pandas_way, vectorbt_way
 from benchmarks.lanes import LanesBackend
 from benchmarks.table import Table, rate, times
 from benchmarks.timing import best_seconds
+from kernels import METRICS
 from kernels.backends.numba import NumbaBackend
 from kernels.backends.numpy import CACHE_LANES, NumpyBackend
 from kernels.blocks import Blocks
 from kernels.launch import Backend
 from kernels.market import Market
-from kernels.metrics import METRICS
 
 NUMPY = "NumPy over configurations"
 BATCHES = (1024, 16_384)
@@ -28,7 +28,7 @@ def rivals(configurations: int) -> dict[str, Backend]:
     """One thread each. NumPy, the meaning, comes first; it takes 1024 configurations at a time, so more say nothing new."""
     found: dict[str, Backend] = {} if configurations > CACHE_LANES else {NUMPY: NumpyBackend()}
     found["Numba, 1 thread"] = NumbaBackend(threads=1)
-    if lanes.COMPILER is not None:
+    if native.COMPILER is not None:
         found["C++ lanes, 256-bit vectors"] = LanesBackend(width=4)
         found["C++ lanes, 512-bit vectors"] = LanesBackend(width=8)
     return found

@@ -9,26 +9,20 @@ it vectorises), which costs a factor of three. float64 only.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kernels.blocks import SUMS, Blocks
+from benchmarks import native
+from kernels.blocks import Blocks
 from kernels.emit import INFIX, expression, variable
 from kernels.launch import Launch, layout
 from kernels.market import FloatArray
 from kernels.schedule import Schedule, Stage
 from kernels.trace import COMPARISONS, Symbol
 
-COMPILER = shutil.which("g++")
-FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-Wno-psabi")
+EXACT = "-ffp-contract=off"  # no operation is fused with another, so that results equal NumPy's to the bit
 
 PROLOGUE = """
 #include <cmath>
@@ -213,7 +207,7 @@ class _Source:
         self.commit(plan.commits)
         add("}}")
         add(f"if (b > 0) for (long k = 0; k < least({self.lanes}, C - first); ++k) {{")
-        for i, name in enumerate(SUMS):
+        for i, name in enumerate(plan.traced.program.sums):
             place = self.places["state", f"sums.{name}"].replace("[l]", "[k / W][k % W]")
             add(f"out[({i} * (n_blocks - 1) + b - 1) * C + first + k] = {place};")
         add("}}}}")
@@ -223,21 +217,6 @@ class _Source:
 def source(plan: Schedule, lanes: int, width: int) -> str:
     """The C++ source of a schedule."""
     return _Source(plan, lanes, width).build()
-
-
-@cache
-def _load(text: str) -> Any:
-    """The compiled `kernel`. The folder is private to this process: what is loaded is what was just compiled."""
-    assert COMPILER is not None
-    folder = Path(tempfile.mkdtemp(prefix="hedgegrid-lanes-"))
-    try:
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        code, library = folder / f"{name}.cpp", folder / f"{name}.so"
-        code.write_text(text)
-        subprocess.run([COMPILER, *FLAGS, "-shared", "-fPIC", str(code), "-o", str(library)], check=True)
-        return ctypes.CDLL(str(library)).kernel
-    finally:
-        shutil.rmtree(folder)
 
 
 @dataclass
@@ -250,12 +229,12 @@ class LanesBackend:
     output_bytes: int = field(default=64 * 2**20, init=False)
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
-        """Block statistics (len(SUMS), B, C)."""
+        """Block statistics (F, B, C)."""
         if launch.n_scenarios != 1:
             raise ValueError(f"C++ lanes are written for one scenario, got {launch.n_scenarios}")
         plan, shared, gathered = layout(launch)
         number = launch.n_configurations
-        out = np.empty((len(SUMS), len(blocks), number))
+        out = np.empty((len(launch.program.sums), len(blocks), number))
         arguments: list[Any] = [
             number,
             len(blocks) + 1,
@@ -272,5 +251,5 @@ class LanesBackend:
         pointers = [
             ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else ctypes.c_long(a) for a in arguments
         ]
-        _load(source(plan, self.lanes, self.width))(*pointers)
+        native.load(source(plan, self.lanes, self.width), EXACT).kernel(*pointers)
         return out

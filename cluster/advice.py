@@ -12,7 +12,6 @@ from cluster.plan import Plan
 from cluster.winner import CLOSE, MOST, Neighbours, Winner
 from kernels import Strategy
 from search.targets import Targets
-from tracking.panels import Quantity
 
 
 def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame) -> list[str]:
@@ -39,10 +38,12 @@ def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame) -> list[str]:
     told.append(_neighbours(winner.neighbours))
     if len(baselines):
         best = baselines.sort_values("score", ascending=False, kind="stable").iloc[0]
-        told.append(
-            f"The best baseline, {best.name}, scores {best['score']:.3f} beside {row['score']:.3f}: "
-            f"{_targets(plan, best.rename(_unmeasured(plan)))}."
+        scores = (
+            f"The best baseline, {best.name}, scores {best['score']:.3f} beside {row['score']:.3f}"
+            if best["score"] < row["score"]
+            else f"Nothing that was tried beats the baseline {best.name}, which scores {best['score']:.3f}"
         )
+        told.append(f"{scores}: {_targets(plan, best.rename(_unmeasured(plan)))}.")
     return told
 
 
@@ -73,17 +74,9 @@ def say(strategy: Strategy, row: Mapping[str, Any] | pd.Series) -> str:
 def wanted(plan: Plan) -> str:
     """The targets of a study in words."""
     return ", ".join(
-        f"{t.metric} {'>=' if t.direction > 0 else '<='} {quantity(plan, t.metric).text(t.value)}"
+        f"{t.metric} {'>=' if t.direction > 0 else '<='} {plan.metric(t.metric).text(t.value)}"
         for t in plan.targets.targets
     )
-
-
-def quantity(plan: Plan, name: str) -> Quantity:
-    """How a metric of the study's strategy, or the score, is shown."""
-    if name == "score":
-        return Quantity("score", good=+1)
-    metric = plan.strategy.metrics[name]
-    return Quantity(name, metric.unit, metric.good)
 
 
 def _ticker(plan: Plan) -> str:
@@ -93,7 +86,7 @@ def _ticker(plan: Plan) -> str:
 def _targets(plan: Plan, row: pd.Series) -> str:
     """Every metric that has a target, how many are met, and which are not."""
     targets: Targets = plan.targets
-    values = [f"{m} {quantity(plan, m).text(float(row[m]))}" for m in targets.metrics]
+    values = [f"{m} {plan.metric(m).text(float(row[m]))}" for m in targets.metrics]
     missed = [m for m in targets.metrics if not float(row[f"margin_{m}"]) >= 0.0]
     met = f"{int(row['targets_met'])} of {len(targets.metrics)} targets met"
     return f"{', '.join(values)}; {met}{f' (not {_joined(missed)})' if missed and len(missed) < len(values) else ''}"
@@ -109,7 +102,7 @@ def _costs(plan: Plan, winner: Winner) -> str:
     dearer = [
         f"at {multiple:g} x them "
         + ", ".join(
-            f"{m} {quantity(plan, m).text(float(winner.stress.loc[multiple, m]))}" for m in plan.targets.metrics[:2]
+            f"{m} {plan.metric(m).text(float(winner.stress.loc[multiple, m]))}" for m in plan.targets.metrics[:2]
         )
         for multiple in winner.stress.index[1:]
     ]

@@ -50,16 +50,22 @@ def run(
     from cluster import console as view
     from cluster.config import load_study, studies
     from cluster.job import run as run_job
+    from cluster.live import Live
     from cluster.plan import make_plan
     from cluster.pool import PoolError
+    from cluster.portfolio import conclude
     from tracking.address import TrackingError
 
     console = _console(stderr=as_json)
     with console.status("reading market and strategy") if console.is_terminal and not quiet else nullcontext():
-        plans = [make_plan(each, runs) for each in studies(load_study(study, overrides or []))]
-    live = view.Live(console, quiet=quiet or as_json)
+        whole = load_study(study, overrides or [])
+        plans = [make_plan(each, runs) for each in studies(whole)]
+    live = Live(console, quiet=quiet or as_json)
+    portfolio = None
     try:
         outcomes = run_job(plans, live, resume=resume)
+        if len(outcomes) > 1:
+            portfolio = conclude(whole.name, runs, outcomes)
     except KeyboardInterrupt:
         live.close()
         _stop("interrupted", _again(study, overrides or [], runs))
@@ -69,12 +75,11 @@ def run(
     finally:
         live.close()
     if as_json:
-        print(view.outcome_json(*outcomes))
-        return
-    for outcome in outcomes:
-        view.show_outcome(console, outcome)
-    if len(outcomes) > 1:
-        view.show_tickers(console, outcomes)
+        print(view.outcome_json(outcomes, portfolio))
+    elif portfolio is None:
+        view.show_outcome(console, outcomes[0])
+    else:
+        view.show_tickers(console, outcomes, portfolio)
 
 
 @app.command()
@@ -100,8 +105,8 @@ def heatmap(
 ) -> None:
     """Draw any metric of a finished study over any two searched parameters."""
     from cluster.config import load_study
-    from cluster.output import draw_heatmap
     from cluster.plan import make_plan
+    from cluster.study_figures import draw_heatmap
 
     for path in draw_heatmap(make_plan(load_study(study, overrides or []), runs), metric, x, y):
         print(path)

@@ -1,9 +1,8 @@
-"""What the terminal shows: live progress of a run, and tables of trials, plans, markets and strategies."""
+"""What the terminal shows: what a run found, and tables of plans, markets and strategies."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,141 +11,60 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cluster.job import Outcome
+from cluster.advice import wanted
+from cluster.live import bar_steps, duration, market_size
 from cluster.output import caveats, moved
 from cluster.plan import Plan
-from cluster.pool import Pool
-from kernels import METRICS, Market, Strategy
+from cluster.portfolio import Portfolio
+from cluster.running import Outcome
+from kernels import Strategy
+from kernels.errors import InputError
 from kernels.market_calendar import when
 from kernels.market_check import Description
 from kernels.option_market import OptionMarket
 from tracking.address import ui_command
-from tracking.panels import Quantity
 
-LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
-BAR_COLUMNS = 75  # of a terminal that the progress bar and its numbers take
 MOST_GAPS = 30  # of a market's gaps listed one by one
-
-
-class Live:
-    """A progress bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet.
-
-    One for all studies of a run: they go on side by side.
-    """
-
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console, self._quiet = console, quiet
-        self._bar: Progress | None = None
-        self._best: dict[str, float] = {}  # so far, by study
-        self._tickers: dict[str, str] = {}
-        self._total = self._done = 0
-        self._began = self._told = 0.0
-
-    def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
-        """Say what is about to run."""
-        counts = [
-            plan.configurations - before * plan.config.search.configs_per_trial + len(plan.baselines)
-            for plan, before in zip(plans, done, strict=True)
-        ]
-        self._best = {plan.config.name: 0.0 for plan in plans}
-        self._tickers = {plan.config.name: ", ".join(plan.market.tickers) for plan in plans}
-        self._total, self._done = sum(counts), 0
-        self._began = self._told = time.perf_counter()
-        if self._quiet:
-            return
-        for plan, count in zip(plans, counts, strict=True):
-            self._console.print(
-                f"[bold]{escape(plan.config.name)}[/]  {plan.strategy.name} on {_size(plan.market)}, "
-                f"{count:,} configurations ({_bar_steps(plan.market, count):,} bar-steps)"
-            )
-        choice = plans[0].choice
-        resumed = f"; {sum(done):,} trials were done before" if any(done) else ""
-        self._console.print(f"backend {choice.backend.name}: {escape(choice.reason)}; {pool.where}{resumed}")
-        if self._console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[best]}"),
-                console=self._console,
-            )
-            self._bar.add_task("configurations", total=self._total, rate="", best="")
-            self._bar.start()
-
-    def advanced(self, configurations: int) -> None:
-        """Move the bar, or print a line when some seconds have passed."""
-        self._done += configurations
-        now = time.perf_counter()
-        rate = self._done / max(now - self._began, 1e-9)
-        if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=self._done, rate=f"{rate:,.0f}/s")
-        elif not self._quiet and now - self._told > LINE_SECONDS:
-            self._told = now
-            left = _duration((self._total - self._done) / rate)
-            self._console.print(
-                f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left} left, "
-                f"best score {self._scores(self._console.width)}"
-            )
-
-    def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
-        """Keep the best scores in view."""
-        name = plan.config.name
-        self._best[name] = max(self._best[name], float(rows["score"].max()))
-        if self._bar:
-            best = self._scores(self._console.width - BAR_COLUMNS)
-            self._bar.update(self._bar.task_ids[0], best=f"best {best}")
-
-    def _scores(self, room: int) -> str:
-        """The best score so far: of the one study, of each ticker, or where that is too long the worst and the best."""
-        scores = list(self._best.values())
-        if len(scores) == 1:
-            return f"{scores[0]:.3f}"
-        each = ", ".join(f"{self._tickers[name]} {score:.3f}" for name, score in self._best.items())
-        return escape(each) if len(each) <= room else f"{min(scores):.3f} to {max(scores):.3f}"
-
-    def finishing(self) -> None:
-        """Say what is still being waited for."""
-        self.close()
-        if not self._quiet:
-            self._console.print("writing files and figures", style="dim")
-
-    def close(self) -> None:
-        """Stop the bar."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
 
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """The best trials beside the baselines, where everything lies, and how to browse it."""
     plan = outcome.plan
-    beside = " beside the baselines" if len(outcome.baselines) else ""
+    beside = " beside the baselines" if len(outcome.found.baselines) else ""
     each = f" of {plan.config.search.configs_per_trial:,} configurations" if plan.config.search.cloud else ""
     title = f"{plan.config.name}: best of {outcome.trials:,} trials{each}{beside}"
-    rows = [(f"trial {int(r['trial'])}", r) for r in outcome.best.to_dict("records")]
+    rows = [(f"trial {int(r['trial'])}", r) for r in outcome.found.best.to_dict("records")]
     baselines = [
         (escape(str(label)), row)
-        for label, row in zip(outcome.baselines.index, outcome.baselines.to_dict("records"), strict=True)
+        for label, row in zip(outcome.found.baselines.index, outcome.found.baselines.to_dict("records"), strict=True)
     ]
     table = _ranking(plan, title, rows, baselines)
     if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
         table = _standing(plan, title, rows, baselines, console.width)
     console.print(table)
-    wanted = ", ".join(
-        f"{t.metric} {'>=' if t.direction > 0 else '<='} {_text(t.metric, t.value)}" for t in plan.targets.targets
-    )
-    console.print(f"targets: {wanted} (a margin of 0 or more meets its target)")
-    if outcome.importance:
-        console.print(f"what moved the score: {moved(outcome.importance)}")
+    console.print(f"targets: {wanted(plan)} (a margin of 0 or more meets its target)")
+    if outcome.found.importance:
+        console.print(f"what moved the score: {moved(outcome.found.importance)}")
+    _advise(console, outcome.found.advice)
     for caveat in caveats(plan, outcome.trials):
         console.print(f"note: {escape(caveat)}")
     console.print(f"time: {_spent(outcome.seconds)}")
+    _say_where(console, outcome)
+
+
+def _advise(console: Console, advice: Sequence[str]) -> None:
+    """The recommendation in bold, what stands behind it below."""
+    first, *others = (escape(sentence) for sentence in advice)
+    console.print(f"\n[bold]{first}[/]")
+    for sentence in others:
+        console.print(f"  {sentence}")
+
+
+def _say_where(console: Console, outcome: Outcome) -> None:
+    """Where the files of a study lie, and how to browse its trials."""
+    plan = outcome.plan
     console.print(f"files: {outcome.folder}/ (best.yaml, configs.parquet, figures/figures.html)", soft_wrap=True)
     if outcome.trials_url:
         if outcome.trials > plan.config.tracking.max_runs:
@@ -192,9 +110,9 @@ def _standing(plan: Plan, title: str, rows: Rows, baselines: Rows, width: int) -
     return table
 
 
-def outcome_json(*outcomes: Outcome) -> str:
-    """The outcome for programs; of several studies a list."""
-    found = [
+def outcome_json(outcomes: Sequence[Outcome], portfolio: Portfolio | InputError | None) -> str:
+    """The outcome for programs; of several studies `studies` and, where there is one, the `portfolio` of their winners."""
+    found: list[dict[str, Any]] = [
         {
             "study": outcome.plan.config.name,
             "folder": str(outcome.folder),
@@ -203,31 +121,62 @@ def outcome_json(*outcomes: Outcome) -> str:
             "backend": outcome.plan.choice.backend.name,
             "data_digest": outcome.plan.market.digest,
             "seconds": outcome.seconds,
-            "best": _plain(outcome.best.to_dict("records")),
-            "baselines": {str(k): _plain(v) for k, v in outcome.baselines.to_dict("index").items()},
-            "importance": outcome.importance,
+            "best": _plain(outcome.found.best.to_dict("records")),
+            "baselines": {str(k): _plain(v) for k, v in outcome.found.baselines.to_dict("index").items()},
+            "importance": outcome.found.importance,
+            "at_dearer_costs": {
+                f"{m:g}x": _plain(row) for m, row in outcome.found.winner.stress.to_dict("index").items()
+            },
+            "break_even": _plain(outcome.found.winner.break_even),
+            "on_unseen_paths": None
+            if outcome.found.winner.unseen is None
+            else _plain(outcome.found.winner.unseen.to_dict()),
+            "advice": outcome.found.advice,
             "caveats": caveats(outcome.plan, outcome.trials),
             "study_url": outcome.study_url,
         }
         for outcome in outcomes
     ]
-    return json.dumps(found[0] if len(found) == 1 else found, indent=1)
+    if len(found) == 1:
+        return json.dumps(found[0], indent=1)
+    rows = _plain(portfolio.rows.to_dict("index")) if isinstance(portfolio, Portfolio) else None
+    return json.dumps({"studies": found, "portfolio": rows}, indent=1)
 
 
-def show_tickers(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """The best trial of each ticker's study, and the time they took together."""
+def show_tickers(console: Console, outcomes: Sequence[Outcome], portfolio: Portfolio | InputError) -> None:
+    """The best trial of each ticker's study, their portfolio, what to do, and the time they took together."""
     plan = outcomes[0].plan
     table = Table(title="the best of each ticker", title_justify="left")
     for head in ("", *plan.space.searched, "score", "targets_met", *plan.targets.metrics):
         table.add_column(head.replace("_", "\n"), justify="left" if not head else "right")
     for outcome in outcomes:
-        row = {str(k): v for k, v in outcome.best.iloc[0].items()}
+        row = {str(k): v for k, v in outcome.found.best.iloc[0].items()}
         own = outcome.plan
         cells = [_value(row[name]) for name in own.space.searched]
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(own.targets.metrics)}"]
-        cells += [_text(m, row[m]) for m in own.targets.metrics]
-        table.add_row(", ".join(own.market.tickers), *cells)
+        cells += [own.metric(m).text(row[own.metric(m).name]) for m in own.targets.metrics]
+        table.add_row(", ".join(own.market.tickers), *cells, end_section=outcome is outcomes[-1])
+    if isinstance(portfolio, Portfolio):
+        for label, line in portfolio.rows.drop(index="members").iterrows():
+            row = {str(k): v for k, v in line.items()}
+            cells = [""] * len(plan.space.searched)
+            cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
+            cells += [plan.metric(m).text(row[m]) for m in plan.targets.metrics]
+            table.add_row("portfolio" if label == "portfolio" else "on unseen paths", *cells, style="bold")
     console.print(table)
+    console.print(f"targets: {wanted(plan)}")
+    for outcome in outcomes:
+        _advise(console, outcome.found.advice)
+    if isinstance(portfolio, Portfolio):
+        _advise(console, portfolio.advice)
+    else:
+        console.print(f"\n{escape(str(portfolio))}")
+    console.print()
+    told = [caveats(outcome.plan, outcome.trials) for outcome in outcomes]
+    for caveat in dict.fromkeys(sentence for each in told for sentence in each):
+        console.print(f"note: {escape(caveat)}")
+    for outcome in outcomes:
+        _say_where(console, outcome)
     whole = {what: sum(outcome.seconds[what] for outcome in outcomes) for what in outcomes[0].seconds}
     console.print(f"time of all: {_spent(whole)}")
 
@@ -243,16 +192,6 @@ def _spent(seconds: Mapping[str, float]) -> str:
     return f"{whole:.1f} s; " + ", ".join(f"{what} {s:.1f} s ({s / whole:.0%})" for what, s in shares)
 
 
-def _size(market: Market | OptionMarket) -> str:
-    paths = f"{market.n_scenarios:,} paths x " if market.n_scenarios > 1 else ""
-    assets = f"{market.n_assets} assets" if market.n_assets > 1 else market.tickers[0]
-    return f"{assets} x {paths}{market.n_bars:,} bars"
-
-
-def _bar_steps(market: Market | OptionMarket, configurations: int) -> int:
-    return configurations * market.n_scenarios * market.n_bars * market.n_assets
-
-
 def show_plan(console: Console, plan: Plan) -> None:
     """What `hedgegrid run` would do."""
     market, config = plan.market, plan.config
@@ -261,7 +200,7 @@ def show_plan(console: Console, plan: Plan) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     first, last = when(market.timestamps[0]), when(market.timestamps[-1])
-    table.add_row("market", f"{_size(market)}, {first} to {last}")
+    table.add_row("market", f"{market_size(market)}, {first} to {last}")
     table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
     table.add_row("searched", ", ".join(plan.space.searched) or "nothing")
     clouds = f"{plan.configurations:,} in " if config.search.cloud else ""
@@ -270,14 +209,14 @@ def show_plan(console: Console, plan: Plan) -> None:
         f"{clouds}{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}",
     )
     table.add_row("chunks", f"{plan.chunks:,} in batches of {plan.together:,}")
-    steps = _bar_steps(market, plan.configurations + len(plan.baselines))
+    steps = bar_steps(market, plan.configurations + len(plan.baselines))
     table.add_row("bar-steps", f"{steps:,}")
     table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")
     for what, size in plan.bytes().items():
         table.add_row(what, _bytes(size))
     table.add_row(
         "estimated time",
-        f"{_duration(seconds)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
+        f"{duration(seconds)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
     )
     table.add_row("results", str(plan.folder))
     table.add_row("MLflow", config.tracking.uri if config.tracking.enabled else "off")
@@ -317,7 +256,7 @@ def show_option_market(console: Console, market: OptionMarket) -> None:
     contract, spot = market.contract, market.spot
     table = Table(title="the market as the engine sees it", show_header=False, title_justify="left")
     table.add_row("underlier", ", ".join(market.tickers))
-    table.add_row("bars", f"{_size(market)}, {when(market.timestamps[0])} to {when(market.timestamps[-1])}")
+    table.add_row("bars", f"{market_size(market)}, {when(market.timestamps[0])} to {when(market.timestamps[-1])}")
     second = f"a second option of {contract.second_tenor:g} times that tenor, at the money"
     table.add_row(
         "contract",
@@ -359,17 +298,15 @@ def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
         cells.append(f"{row['cloud_score']:.3f}" if "cloud_score" in row else "")  # a baseline is no cloud
     cells.append(f"{row['score']:.3f}")
     cells.append(f"{int(row['targets_met'])} of {len(plan.targets.metrics)}")
-    return cells + [f"{_text(m, row[m])} ({row[f'margin_{m}']:+.2f})" for m in plan.targets.metrics]
+    return cells + [
+        f"{plan.metric(m).text(row[plan.metric(m).name])} ({row[f'margin_{m}']:+.2f})" for m in plan.targets.metrics
+    ]
 
 
 def _value(value: Any) -> str:
     if pd.isna(value):
         return "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _text(metric: str, value: float) -> str:
-    return Quantity(metric, METRICS[metric].unit, METRICS[metric].good).text(value)
 
 
 def _plain(value: Any) -> Any:
@@ -380,21 +317,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _duration(seconds: float) -> str:
-    """A length of time for people.
-
-    >>> _duration(0.02), _duration(95.0), _duration(7500.0)
-    ('under a second', '1 min 35 s', '2 h 5 min')
-    """
-    if seconds < 1:
-        return "under a second"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _bytes(size: float) -> str:

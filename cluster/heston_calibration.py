@@ -103,6 +103,7 @@ def chain_volatilities(frame: pd.DataFrame, chain: ChainConfig, ticker: str, rat
     the dividend. At most `max_quotes`, spread over expiries and strikes.
     """
     quotes = read_quotes(frame, chain.path, ticker, chain.date, chain.date)
+    quotes = quotes[quotes["price"].notna()]
     quotes = quotes[quotes["date"] == quotes["date"].max()]
     session = f"{chain.path}, {ticker} {quotes['date'].iloc[0]:%Y-%m-%d}"
     wide = (quotes["high"] - quotes["low"]) / quotes["price"] > WIDEST

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from cluster.advice import quantity
 from cluster.plan import Plan
 from cluster.winner import engine_for
 from kernels.market import FloatArray
@@ -39,10 +38,10 @@ def draw(plan: Plan, study: Study, compared: pd.DataFrame, paths: pd.DataFrame) 
     their metrics on each path (`cluster.winner.path_table`).
     """
     assert isinstance(plan.market, OptionMarket)
-    error = quantity(plan, "hedging_error")
+    error = plan.metric("hedging_error")
     if "rebalance_days" in plan.space.searched:
         measured, theory = calendar_errors(plan, plan.market)
-        yield hedging_error(measured, theory, Quantity("rebalance_days", "days"), error)
+        yield hedging_error(measured, theory, plan.parameter("rebalance_days"), error)
     cost, each = (
         Quantity("cost_paid per exposure", "fraction/year", -1),
         Quantity("hedging_error per exposure", "fraction", -1),
@@ -51,22 +50,20 @@ def draw(plan: Plan, study: Study, compared: pd.DataFrame, paths: pd.DataFrame) 
         *plan.space.searched,
         *(c for c in ("exposure", "cost_paid", "hedging_error") if c not in plan.space.searched),
     ]
-    tried = pd.concat([table[columns] for table in study.tables()], ignore_index=True)
-    searched = [
-        Quantity(name, plan.strategy.parameter(name).unit) for name in plan.space.searched if name != "exposure"
-    ]
+    tried = pd.concat([table[columns] for table in study.configurations()], ignore_index=True)
+    searched = [plan.parameter(name) for name in plan.space.searched if name != "exposure"]
     yield frontier(_per_exposure(tried, cost, each), cost, each, searched, _per_exposure(compared, cost, each))
     years = (plan.market.n_bars - 1) / plan.market.bars_per_year
     mean = paths.groupby("label", sort=False)[[metric for metric, _ in PARTS.values()]].mean() / years
     yield attribution(pd.DataFrame({part: sign * mean[metric] for part, (metric, sign) in PARTS.items()}))
     if "exposure" in plan.space.searched:
-        measures = [quantity(plan, m) for m in plan.targets.metrics]
-        levels = {t.metric: (t.value, int(t.direction)) for t in plan.targets.targets}
-        names = {plan.space.measured(m): m for m in plan.targets.metrics}
-        trials = pd.concat([table[["exposure", *names]] for table in study.tables()], ignore_index=True)
-        yield against_targets(trials.rename(columns=names), Quantity("exposure"), measures, levels)
+        measures = [plan.metric(m) for m in plan.targets.metrics]
+        levels = {plan.metric(t.metric).name: (t.value, int(t.direction)) for t in plan.targets.targets}
+        columns = ["exposure", *(measure.name for measure in measures)]
+        trials = pd.concat([table[columns] for table in study.configurations()], ignore_index=True)
+        yield against_targets(trials, plan.parameter("exposure"), measures, levels)
     if plan.market.n_scenarios > 1:
-        yield distribution(paths, [quantity(plan, name) for name in SCATTERED], list(compared.index))
+        yield distribution(paths, [plan.metric(name) for name in SCATTERED], list(compared.index))
 
 
 def calendar_errors(plan: Plan, market: OptionMarket) -> tuple[pd.DataFrame, pd.DataFrame]:

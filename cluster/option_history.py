@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cluster.option_config import BootstrapMarket, HistorySection, OptionModelMarket
+from cluster.option_config import BootstrapMarket, HistorySection, ImpliedConfig, OptionModelMarket
+from cluster.table_columns import dates, numbers, rows_of
 from cluster.tables import read_table
 from kernels.errors import InputError
 from kernels.heston_market import generator
 from kernels.market import FloatArray
 from kernels.market_calendar import DateArray
+from kernels.market_rules import and_more
 from kernels.market_table import ALIASES
 from kernels.option_market import DAYS_PER_YEAR, Contract, OptionMarket, black_scholes_pricer, write_cycles
 
@@ -27,7 +29,7 @@ def read_history(market: HistorySection, ticker: str) -> tuple[DateArray, FloatA
     where = f"{implied.path or market.path}, {symbol}"
     table = pd.DataFrame({"close": closes}).join(vols.rename("implied"))
     table = table.loc[market.start : market.end]
-    table = table[table["close"].notna()]
+    table = table.loc[table["close"].first_valid_index() : table["close"].last_valid_index()]
     # a history begins with the first volatility, unless the study names its first day
     if market.start is None and table["implied"].notna().any():
         table = table.loc[table["implied"].first_valid_index() :]
@@ -35,30 +37,55 @@ def read_history(market: HistorySection, ticker: str) -> tuple[DateArray, FloatA
         raise InputError(
             f"{market.path}, {ticker}: {len(table)} closes between start and end; two are needed for a return"
         )
-    problems = []
-    for name, values, low, high in (
-        (f"{market.path}, {ticker}: {market.close}", table["close"], 0.0, np.inf),
-        (f"{where}: {implied.column} times scale {implied.scale:g}", table["implied"].dropna(), LOWEST, HIGHEST),
-    ):
-        wrong = values[~((values > low) & (values < high))]
-        if len(wrong):
-            hint = "; set implied.scale: 0.01 where it is in percent" if high == HIGHEST else ""
-            problems.append(
-                f"{name} must lie between {low:g} and {high:g}, got {wrong.iloc[0]:g} on {wrong.index[0]:%Y-%m-%d} "
-                f"({len(wrong)} rows){hint}"
-            )
-    missing = int(table["implied"].isna().sum())
-    if missing / len(table) > implied.max_missing or np.isnan(table["implied"].iloc[0]):
-        first = table["implied"].dropna().index[:1]
-        problems.append(
-            f"{where}: {implied.column} is missing on {missing} of {len(table)} days ({missing / len(table):.0%}), "
-            f"max_missing is {implied.max_missing:.0%} and the first day needs one"
-            + "".join(f"; its first day is {day:%Y-%m-%d}, set start to it" for day in first)
-        )
+    problems = [
+        *_unfit_closes(table["close"], f"{market.path}, {ticker}: {market.close}"),
+        *_unfit_vols(table, implied, where),
+    ]
     if problems:
         raise InputError(problems)
     stamps = table.index.to_numpy().astype("datetime64[us]")
-    return stamps, table["close"].to_numpy(), table["implied"].ffill().to_numpy(), missing
+    return stamps, table["close"].to_numpy(), table["implied"].ffill().to_numpy(), int(table["implied"].isna().sum())
+
+
+def _unfit_closes(closes: pd.Series[float], name: str) -> list[str]:
+    problems = []
+    empty, wrong = closes.index[closes.isna()], closes[closes <= 0.0]
+    if len(empty):
+        more = and_more(len(empty) - 1)
+        problems.append(f"{name} is empty on {empty[0]:%Y-%m-%d}{more}; leave out the rows of days without a close")
+    if len(wrong):
+        got = f"{wrong.iloc[0]:g} on {wrong.index[0]:%Y-%m-%d}{and_more(len(wrong) - 1)}"
+        problems.append(f"{name} must be above 0, got {got}; correct the row")
+    return problems
+
+
+def _unfit_vols(table: pd.DataFrame, implied: ImpliedConfig, name: str) -> list[str]:
+    """What is wrong with the implied volatilities that stand beside the closes."""
+    problems = []
+    vols, name = table["implied"], f"{name}: {implied.column}"
+    wrong = vols[(vols <= LOWEST) | (vols >= HIGHEST)]
+    if len(wrong):
+        problems.append(
+            f"{name} times implied.scale {implied.scale:g} must lie between {LOWEST:g} and {HIGHEST:g} per year, got "
+            f"{wrong.iloc[0]:g} on {wrong.index[0]:%Y-%m-%d}{and_more(len(wrong) - 1)}; correct the row, or implied.scale "
+            "(0.01 for percent)"
+        )
+    missing = table.index[vols.isna()]
+    share = len(missing) / len(vols)
+    if len(missing) == len(vols):
+        problems.append(f"{name} is empty on all {len(vols)} days that have a close; take other dates")
+    elif np.isnan(vols.iloc[0]):
+        begins = vols.dropna().index[0]
+        problems.append(
+            f"{name} is missing on {table.index[0]:%Y-%m-%d}, the first day, which needs one; set market.start to "
+            f"{begins:%Y-%m-%d}"
+        )
+    elif share > implied.max_missing:
+        problems.append(
+            f"{name} is missing on {len(missing)} of {len(vols)} days ({share:.0%}, the first {missing[0]:%Y-%m-%d}), "
+            f"max_missing is {implied.max_missing:.0%}; take other dates or raise implied.max_missing"
+        )
+    return problems
 
 
 def _column(path: str, symbol: str, column: str) -> pd.Series[float]:
@@ -75,16 +102,19 @@ def _column(path: str, symbol: str, column: str) -> pd.Series[float]:
     ]
     if missing or time is None or ticker is None:
         raise InputError(missing)
-    rows = frame[frame[ticker].astype(str) == symbol]
-    if rows.empty:
-        known = sorted(frame[ticker].astype(str).unique())
-        raise InputError(f"{path}: no rows of {symbol}; there are {', '.join(known[:20])}")
-    dates = pd.DatetimeIndex(pd.to_datetime(rows[time], utc=True)).tz_localize(None).normalize()
-    if dates.has_duplicates or not dates.is_monotonic_increasing:
+    rows = rows_of(frame, ticker, symbol, path)
+    days, problems = dates(rows[time], path)
+    values, unread = numbers(rows[column], path)
+    if problems or unread:
+        raise InputError([*problems, *unread])
+    back = np.flatnonzero(np.diff(days) <= np.timedelta64(0, "D"))
+    if back.size:
+        at = int(back[0]) + 1
         raise InputError(
-            f"{path}, {symbol}: dates must strictly increase, one row a day; sort the rows and keep one of each"
+            f"{path}, row {rows.index[at]} ({symbol} {pd.Timestamp(days[at]):%Y-%m-%d}): dates must strictly increase, and the "
+            f"row before is {pd.Timestamp(days[at - 1]):%Y-%m-%d}; sort the rows and keep one of each day"
         )
-    return pd.Series(rows[column].to_numpy(dtype=np.float64), index=dates, name=column)
+    return pd.Series(values, index=pd.DatetimeIndex(days), name=column)
 
 
 def model_market(market: OptionModelMarket, ticker: str, contract: Contract) -> tuple[OptionMarket, tuple[str, ...]]:

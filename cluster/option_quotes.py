@@ -75,6 +75,7 @@ class _Book:
     def _near(self, day: pd.DataFrame, dates: DateArray) -> _Chosen | None:
         """The contract to sell on a day, None where no expiry is near enough; InputError where no strike is."""
         tenor = self.contract.tenor_days
+        day = day[day["price"].notna()]
         at = day["expiry"].to_numpy().astype("datetime64[us]")
         near = (np.abs(day["days"] - tenor) <= self.options.tenor_tolerance * tenor).to_numpy() & (
             day["days"] > 0
@@ -147,7 +148,8 @@ class _Book:
         if share > self.options.max_carried:
             raise InputError(
                 f"{self.where}: {self.carried} of {self.marks} marks ({share:.0%}) have no implied volatility of their own and "
-                f"would be carried forward, max_carried is {self.options.max_carried:.0%}; ask for a contract that trades more"
+                f"would be carried forward, max_carried is {self.options.max_carried:.0%}; ask for a contract that trades "
+                "more (contract.tenor_days, contract.moneyness) or raise market.max_carried"
             )
 
     def _hold_nothing(self, t: int) -> int:
@@ -208,9 +210,13 @@ class _Book:
         deep = np.flatnonzero((exercise - price > DEEPEST * spot) & (tau > 0.0))
         if deep.size:
             at = deep[0]
+            row = rows.loc[rows["date"] == dates[at], "row"].iloc[-1]
+            what = (
+                f"{self.ticker} {pd.Timestamp(dates[at]):%Y-%m-%d}, {chosen.strike:g} {RIGHTS[sign]} at {price[at]:g}"
+            )
             raise InputError(
-                f"{self.where}, {pd.Timestamp(dates[at]):%Y-%m-%d}: {chosen.strike:g} {RIGHTS[sign]} at {price[at]:g} has "
-                f"negative time value, exercise is worth {exercise[at]:g}; check strike and unadjusted close"
+                f"{self.options.path}, row {row} ({what}): it has negative time value, exercise is worth {exercise[at]:g}; "
+                "correct the row, or underlying_close where it is adjusted"
             )
         kind = "call" if sign > 0 else "put"
         own = implied_volatility(

@@ -29,6 +29,7 @@ from search.dimension import Choices
 from search.space import Space
 from search.targets import Targets
 from tracking.address import TrackingError, check_tracking_uri
+from tracking.panels import Quantity
 
 BATCH = 65_536  # trials evaluated together where points do not depend on results
 LEARNING_BATCH = 16  # and where they do
@@ -82,6 +83,17 @@ class Plan:
     def together(self) -> int:
         """Configurations of one batch."""
         return min(self.batch, self.trials) * self.config.search.configs_per_trial
+
+    def metric(self, name: str) -> Quantity:
+        """How a metric of the strategy, or the score, is shown; its name is that of its column in the results."""
+        if name == "score":
+            return Quantity("score", good=+1)
+        metric = self.strategy.metrics[name]
+        return Quantity(self.space.measured(name), metric.unit, metric.good)
+
+    def parameter(self, name: str) -> Quantity:
+        """How a parameter of the strategy is shown."""
+        return Quantity(name, self.strategy.parameter(name).unit)
 
     @property
     def chunks(self) -> int:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cluster.config import ComputeConfig
 from cluster.worker import Task, Worker, from_arrow, to_arrow
-from kernels import METRICS
+from kernels import load_strategy
 
 CHUNK = 16_384  # configurations at most in one chunk: seconds of one core, milliseconds of a GPU
 SMALLEST_CHUNK = 256  # below, a chunk costs more to send than to compute
@@ -75,10 +75,12 @@ def chunks(rows: int, workers: int) -> Iterator[slice]:
         yield slice(start, min(rows, start + each))
 
 
-def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The metrics of chunks as one table; of none, a table without rows."""
-    empty = pd.DataFrame({name: pd.Series(dtype=np.float64) for name in METRICS} | {"status": pd.Series(dtype="str")})
-    return pd.concat(parts, ignore_index=True) if parts else empty
+def joined(parts: Sequence[pd.DataFrame], task: Task) -> pd.DataFrame:
+    """The metrics of a task's chunks as one table; of none, a table without rows."""
+    if parts:
+        return pd.concat(parts, ignore_index=True)
+    metrics = load_strategy(task.strategy, task.code).metrics
+    return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in metrics} | {"status": pd.Series(dtype="str")})
 
 
 class LocalPool:
@@ -88,7 +90,7 @@ class LocalPool:
     where = "this process"
 
     def __init__(self, tasks: Sequence[Task], threads: int | None = None) -> None:
-        self._worker = Worker(threads, *tasks)
+        self._tasks, self._worker = tasks, Worker(threads, *tasks)
         self._waiting: deque[tuple[int, pd.DataFrame]] = deque()
 
     @property
@@ -112,7 +114,7 @@ class LocalPool:
             first += rows
             if time.perf_counter() - began < TELL_SECONDS:
                 rows = min(2 * rows, CHUNK)
-        return task, joined(done)
+        return task, joined(done, self._tasks[task])
 
     def close(self) -> None:
         """Nothing to end."""

@@ -61,7 +61,8 @@ class RayPool:
         if self._started_here:
             _start_ray(ray, address, workers, gpus, threads)
         self._names = [f" of {', '.join(task.market.tickers)}" if len(tasks) > 1 else "" for task in tasks]
-        self._tasks, self._threads = [ray.put(task) for task in tasks], threads
+        self._given, self._threads = tasks, threads
+        self._tasks = [ray.put(task) for task in tasks]
         self._actor: Any = ray.remote(Worker).options(
             num_gpus=gpus, num_cpus=threads, max_restarts=0, max_task_retries=0
         )
@@ -93,7 +94,7 @@ class RayPool:
             for task, batch in self._batches.items():
                 if batch.complete:
                     del self._batches[task]
-                    return task, joined([batch.done[number] for number in range(len(batch.chunks))])
+                    return task, joined([batch.done[n] for n in range(len(batch.chunks))], self._given[task])
             self._send()
             self._receive(progress)
 

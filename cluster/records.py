@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cluster.config import FileMarket
-from cluster.output import Identity
+from cluster.identity import Identity
 from cluster.plan import Plan
 from kernels import InputError
 from search.cloud import SUMMARY

@@ -114,7 +114,7 @@ def break_even(earned: Callable[[float], float], most: float = MOST) -> float:
 def neighbours(study: Study, best: float) -> Neighbours:
     """Of all configurations tried, those as good as the best."""
     near, tried = [], 0
-    for table in study.tables():
+    for table in study.configurations():
         tried += len(table)
         near.append(table[table["score"] >= best - CLOSE])
     rows = pd.concat(near, ignore_index=True)

@@ -48,3 +48,10 @@ def returns(history: OptionMarket, row: dict[str, Any], costs: Costs = FREE, sce
     engine = Engine(history, STRATEGY, costs, NUMPY, switched_off(STRATEGY, rows))
     found: FloatArray = engine.paths(rows, scenario).returns[:, 0]
     return found
+
+
+def bars(history: OptionMarket, row: dict[str, Any], costs: Costs = FREE) -> FloatArray:
+    """(T - 1, S) bar returns of one configuration on every path."""
+    defaults = {p.name: p.default for p in STRATEGY.parameters}
+    table = pd.DataFrame([defaults | row], dtype=object)
+    return Engine(history, STRATEGY, costs, choose(FAST).backend).bars(table).of("r1")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from shim import COMPILER, ShimBackend
 
-from benchmarks import cases, gpu, pandas_way, table
+from benchmarks import cases, gpu, option_case, options, pandas_way, table
 from benchmarks.compare import agree
 from benchmarks.lanes import LanesBackend
+from benchmarks.option_loop import LoopBackend
 from benchmarks.roofline import Peaks, resident_threads
-from kernels import STRATEGIES, Market
+from kernels import STRATEGIES, Costs, Market
+from kernels.account import Impact
 from kernels.backends import cuda, why_not
 from kernels.backends.numpy import NumpyBackend
 from kernels.blocks import Blocks
 from kernels.launch import Backend, Launch
+from kernels.option_market import Contract, gbm
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 
@@ -36,6 +40,46 @@ def test_cpp_lanes_equal_numpy_bit_for_bit(market: Market, name: str, width: int
     launch, blocks = cases.launch(cases.kind_for(strategy, market), sweep, strategy)
     ours, meaning = LanesBackend(width=width).run(launch, blocks), NumpyBackend().run(launch, blocks)
     assert ((ours == meaning) | ((ours != ours) & (meaning != meaning))).all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("impact", ["none", "square_root"])
+@pytest.mark.parametrize(("kind", "side"), [("call", "sell"), ("put", "buy"), ("straddle", "sell")])
+def test_the_loop_written_by_hand_is_the_same_book(kind: str, side: str, impact: Impact) -> None:
+    made = gbm(("X",), scenarios=3, bars=40, step_days=1.0, contract=Contract(kind, side, 9.5), seed=5, rate=0.03)
+    charged = Costs(1.0, 2.0, option_spread=0.01, impact=impact, impact_coefficient=0.1)
+    for to in ("centre", "edge"):
+        launch, blocks = option_case.launch(made, option_case.spread(37).assign(hedge_ratio=0.9, trade_to=to))
+        launch = replace(launch, costs=charged.fractions)
+        meaning = NumpyBackend().run(launch, blocks)
+        options.agree("by hand", LoopBackend(threads=2).run(launch, blocks), meaning)
+        with pytest.raises(AssertionError, match="differ from NumPy's"):
+            options.agree("by hand", meaning * (1.0 + 1e-11), meaning)
+
+
+@needs_compiler
+def test_the_loop_refuses_parts_of_the_rule_it_was_not_written_for() -> None:
+    sweep = option_case.spread(8).assign(risk_aversion=1.0)
+    with pytest.raises(ValueError, match="without risk_aversion"):
+        LoopBackend().run(*option_case.launch(option_case.paths(2), sweep))
+
+
+def test_the_option_benchmark_runs_the_whole_grid_of_the_study() -> None:
+    grid, made = option_case.grid(), option_case.paths(2)
+    assert len(grid.drop_duplicates()) == 10 * 6 * 5 * 11
+    assert option_case.path_steps(made, len(grid)) == 3300 * 2 * 61
+
+
+def test_the_parts_of_the_whole_add_up() -> None:
+    spent = options.split(NumpyBackend(), option_case.spread(8), paths=3)
+    assert spent.total == pytest.approx(sum(getattr(spent, part) for part in options.PARTS))
+    assert spent.kernel > 0.0
+    assert (spent + spent).total == pytest.approx(2.0 * spent.total)
+
+
+def test_each_window_is_computed_once() -> None:
+    rows = options.planes(option_case.paths(3)).rows
+    assert [row[1] for row in rows] == ["", "", "2", "0", "20", "0", "200", "0"]
 
 
 @pytest.mark.parametrize("mode", ["disabled", "hedge_only", "full"])

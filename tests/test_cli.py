@@ -23,7 +23,7 @@ from studies import OPTIONS, SMALL, TRIALS, write_study
 from cluster import output
 from cluster.cli import main
 from cluster.config import json_schema, load_study, studies
-from cluster.console import Live
+from cluster.live import Live
 from cluster.plan import make_plan
 from cluster.pool import LocalPool
 from kernels import STRATEGIES
@@ -154,7 +154,7 @@ def test_the_studies_of_tickers_are_told_together(tickers: Path, hedgegrid: Comm
     assert hedgegrid("run", "calls.yaml") == 0
     for ticker in ("NEAR", "FAR"):
         assert f"calls-{ticker}  option_hedge on {ticker} x 2 paths x 32 bars, 7 configurations" in hedgegrid.out
-        assert f"calls-{ticker}: best of 6 trials beside the baselines" in hedgegrid.out
+        assert f"\n{ticker}: size" in hedgegrid.out
         assert f"files: runs/calls-{ticker}/" in hedgegrid.out
     assert hedgegrid.out.count("backend numpy") == hedgegrid.out.count("writing files and figures") == 1
     ending = hedgegrid.out[hedgegrid.out.index("the best of each ticker") :]
@@ -164,7 +164,7 @@ def test_the_studies_of_tickers_are_told_together(tickers: Path, hedgegrid: Comm
     assert hedgegrid.err.count("already holds a study (6 of 6 trials done") == 2
 
     assert hedgegrid("run", "calls.yaml", "--resume", "--json") == 0
-    outcomes = json.loads(hedgegrid.out)
+    outcomes = json.loads(hedgegrid.out)["studies"]
     assert [(o["study"], o["evaluated"]) for o in outcomes] == [("calls-NEAR", 0), ("calls-FAR", 0)]
 
 

@@ -336,7 +336,7 @@ def test_a_study_file_of_clouds_leaves_rows_runs_and_files(tmp_path: Path, monke
     assert list(trials.columns[-4:]) == list(SUMMARY)
     assert set(METRICS) <= set(configurations.columns)
     best = trials.sort_values("cloud_score", ascending=False, kind="stable").iloc[0]
-    assert int(outcome.best["trial"].iloc[0]) == best["trial"]
+    assert int(outcome.found.best["trial"].iloc[0]) == best["trial"]
     text = (plan.folder / "best.yaml").read_text()
     assert "configurations_tried: 72" in text
     assert f"cloud_score: {best['cloud_score']}" in text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from option_runs import CHARGED, profit, sums
 
 from kernels import black_scholes
 from kernels.errors import InputError
@@ -148,6 +149,33 @@ def test_a_mark_is_the_discounted_mean_of_what_it_becomes() -> None:
     for t in (10, 30):  # on the way, and the payoff
         later = np.exp(-RATE * t / DAYS_PER_YEAR) * made.mark[:, t, 0]
         assert abs(later.mean() - made.next_mark[0, 0, 0]) < 3.0 * later.std() / np.sqrt(len(later)) + BIAS
+
+
+@pytest.mark.parametrize("kind", ["call", "straddle"])
+def test_without_a_premium_a_hedged_book_expects_its_costs(kind: str) -> None:
+    """Calibrated measure and path measure are one: whatever is traded is a martingale, so is the book, less what it pays."""
+    made = market(scenarios=1000, contract=Contract(kind))
+    rows: list[dict[str, Any]] = [{}, {"rebalance_days": 5.0, "band": 0.05}, {"hedge_ratio": 0.5}]
+    free, charged = sums(made, rows), sums(made, rows, CHARGED)
+    error = 3.0 * free["r1"].std(axis=0, ddof=1) / np.sqrt(made.n_scenarios) + BIAS / SPOT
+    assert (np.abs(free["r1"].mean(axis=0)) < error).all()
+    # what is paid early would have earned interest: 0.03 * 30 / 365 = 0.25 % of it at most
+    paid = charged["cost"].mean(axis=0)
+    assert (np.abs(charged["r1"].mean(axis=0) + paid) < error + 0.0025 * paid).all()
+    assert (paid > 0.0).all()
+
+
+def test_a_negative_premium_pays_the_seller_of_options() -> None:
+    """And takes as much from the buyer, whose book is the mirror (tests/test_option_hedge.py)."""
+    earned = profit(market(scenarios=1000, variance_risk_premium=-4.0), [{}])
+    assert earned.mean() > 3.0 * earned.std(ddof=1) / np.sqrt(len(earned))
+
+
+def test_marks_along_simulated_paths_are_at_put_call_parity() -> None:
+    call, put = (market(scenarios=200, contract=Contract(kind, moneyness=0.97)) for kind in ("call", "put"))
+    forward = np.where(call.tau > 0.0, call.spot - call.strike * np.exp(-RATE * call.tau), 0.0)
+    np.testing.assert_allclose(call.next_mark - put.next_mark, forward, atol=1e-11)  # both have the same integral
+    np.testing.assert_allclose(call.delta - put.delta, (call.tau > 0.0) * 1.0, atol=1e-12)
 
 
 def test_the_seed_and_stream_decide_the_paths() -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from studies import LEARNING, SMALL, TRIALS, Watch, run_one, same, small_plan
 
-from cluster import job, output
+from cluster import job, output, study_figures
 from cluster.config import load_study
 from cluster.plan import Plan, make_plan
 from cluster.pool import LocalPool, Progress
@@ -92,7 +92,7 @@ def test_every_trial_and_baseline_is_one_run_under_the_study(finished: job.Outco
     assert {"strategy", "sampler", "seed", "trials"} <= set(parent.data.params)
     (dataset,) = parent.inputs.dataset_inputs
     assert plan.market.digest in dataset.dataset.profile
-    assert parent.data.tags["targets_met"] == f"{finished.best['targets_met'].iloc[0]} of {len(TARGETS)}"
+    assert parent.data.tags["targets_met"] == f"{finished.found.best['targets_met'].iloc[0]} of {len(TARGETS)}"
 
 
 def test_a_trials_run_says_what_was_tried_how_it_did_and_on_what(finished: job.Outcome) -> None:
@@ -120,10 +120,10 @@ def test_the_studys_run_holds_its_files_and_a_note(finished: job.Outcome) -> Non
     client = MlflowClient(tracking_uri=plan.config.tracking.uri)
     kept = {entry.path for place in ("", "figures") for entry in client.list_artifacts(parent.info.run_id, place)}
     drawn = {f"figures/{path.name}" for path in (plan.folder / "figures").iterdir()}
-    assert kept == {"study.yaml", "best.yaml", "figures"} | drawn
+    assert kept == {"study.yaml", "best.yaml", "advice.md", "paths.parquet", "figures"} | drawn
     note = parent.data.tags["mlflow.note.content"]
     assert SMALL["question"] in note
-    assert f"trial {finished.best['trial'].iloc[0]}" in note
+    assert f"trial {finished.found.best['trial'].iloc[0]}" in note
     assert "disabled" in note
     assert "in sample" in note
 
@@ -152,7 +152,7 @@ def test_the_best_configuration_run_again_gives_its_numbers(finished: job.Outcom
     again = backtest(plan.market, STRATEGIES["tsmom_hedge"], [best["parameters"]], backend="numpy").metrics
     assert {name: again[name].iloc[0] for name in METRICS} == best["metrics"]
     table = configs(plan)
-    assert best["score"] == table["score"].max() == finished.best["score"].iloc[0]
+    assert best["score"] == table["score"].max() == finished.found.best["score"].iloc[0]
     assert best["from"]["data_digest"] == plan.market.digest
 
 
@@ -164,7 +164,9 @@ def test_figures_are_pictures_and_one_page(finished: job.Outcome) -> None:
 
 def test_the_outcome_counts_and_times(finished: job.Outcome) -> None:
     assert (finished.trials, finished.evaluated) == (TRIALS, TRIALS)
-    assert {"workers", "backtests", "search", "records", "files and figures"} == set(finished.seconds)
+    assert {"workers", "backtests", "search", "records", "the winner examined", "files and figures"} == set(
+        finished.seconds
+    )
     assert finished.study_url is not None
 
 
@@ -216,6 +218,20 @@ def test_an_interrupted_study_resumes_to_the_same_results_and_records(
     shutil.copy(fresh_store, through / "mlflow.db")
     run_one(small_plan(through, "tracking.enabled=false", *overrides))
     same(configs(plan), pd.read_parquet(through / "runs" / "small" / "configs.parquet"))
+
+
+def test_a_study_stopped_before_its_first_results_goes_on_in_its_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_plan(folder)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(job, "open_pool", lambda tasks, compute: Stopping(plan, 1, KeyboardInterrupt()))
+        run_one(plan)
+    stopped, _ = recorded(plan)
+    run_one(plan)
+    finished, children = recorded(plan)  # one parent only
+    assert finished.info.run_id == stopped.info.run_id
+    assert set(children) == everything(TRIALS)
 
 
 def test_what_a_crash_left_unrecorded_is_recorded_on_resume(folder: Path) -> None:
@@ -301,7 +317,7 @@ def test_a_sampler_that_learns_goes_the_same_way(folder: Path) -> None:
 def test_nothing_to_search_is_a_study_of_one_trial(undrawn: None, tmp_path: Path) -> None:
     outcome = run_one(small_plan(tmp_path, "strategy.search={}", "tracking.enabled=false"))
     assert outcome.trials == 1
-    assert np.isfinite(outcome.best["score"].iloc[0])
+    assert np.isfinite(outcome.found.best["score"].iloc[0])
 
 
 def test_the_published_sweep_finds_the_published_best(undrawn: None, tmp_path: Path, shared_data: Path) -> None:
@@ -311,7 +327,7 @@ def test_the_published_sweep_finds_the_published_best(undrawn: None, tmp_path: P
     config = load_study(CRYPTO_GRID, [f"market.path={path}", "tracking.enabled=false"])
     outcome = run_one(make_plan(config, tmp_path))
     assert outcome.trials == 80
-    assert (outcome.best["hedge_strength"] == 0.5).all()  # at five thresholds
+    assert (outcome.found.best["hedge_strength"] == 0.5).all()  # at five thresholds
     # the published row: threshold -7 %, half of the short; ratio 2.26, CAGR 48.8 %, drawdown 20.0 %
     row = configs(outcome.plan).query("hedge_threshold == -0.07 and hedge_strength == 0.5").iloc[0]
     assert [round(row["cagr_to_volatility"], 2), round(row["cagr"], 3), round(row["max_drawdown"], 3)] == [
@@ -324,7 +340,7 @@ def test_the_published_sweep_finds_the_published_best(undrawn: None, tmp_path: P
 def test_a_study_needs_no_baselines(folder: Path) -> None:
     plan = small_plan(folder, "strategy.compare={}")
     outcome = run_one(plan)
-    assert len(outcome.baselines) == 0
+    assert len(outcome.found.baselines) == 0
     assert plan.estimate()[0] > 0
     assert len(pd.read_parquet(plan.folder / "baselines.parquet")) == 0
 
@@ -345,8 +361,8 @@ def test_any_metric_is_drawn_over_any_two_searched_parameters(folder: Path) -> N
     plan = small_plan(folder)
     run_one(plan)
     x, y = plan.space.searched[:2]
-    page, picture = output.draw_heatmap(plan, "turnover", x, y)
+    page, picture = study_figures.draw_heatmap(plan, "turnover", x, y)
     assert page.stat().st_size > 1_000_000
     assert picture.name.startswith("heatmap_turnover")
     with pytest.raises(InputError, match="unknown metric 'shape'"):
-        output.draw_heatmap(plan, "shape", x, y)
+        study_figures.draw_heatmap(plan, "shape", x, y)

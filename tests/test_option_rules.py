@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from histories import market_for, options_on
-from option_runs import CHARGED, S0, SIGMA, STRATEGY, market, profit, returns, sums
+from option_runs import CHARGED, FAST, S0, SIGMA, STRATEGY, bars, market, profit, returns, sums
 from running import NUMPY, run
 
 from kernels import InputError, backtest
+from kernels.backends import choose
 from kernels.blocks import SUMS, Blocks, BlockStatistics, BlockSums, sums_of
 from kernels.engine import Engine, switched_off
 from kernels.launch import Backend
@@ -26,6 +27,23 @@ from kernels.strategies.option_hedge import EDGE, Rule, step
 KEPT = sums_of(STRATEGY.account)
 
 # ---- rules
+
+
+def test_the_parameters_are_those_a_desk_was_promised() -> None:
+    """Name, default, lowest, highest. None leaves a part out, as 0 does to the bit where a part has a weight (below)."""
+    assert [(p.name, p.default, *(p.choices or (p.low, p.high))) for p in STRATEGY.parameters] == [
+        ("exposure", 1.0, 0.05, 3.0),
+        ("hedge_ratio", 1.0, 0.0, 1.5),
+        ("rebalance_days", 1.0, 0.1, 20.0),
+        ("band", 0.0, 0.0, 0.5),
+        ("risk_aversion", None, 0.01, 100.0),
+        ("trade_to", "centre", "centre", "edge"),
+        ("delta_vol_weight", None, 0.0, 1.0),
+        ("vol_window", 20, 5, 120),
+        ("skew_delta", None, -1.0, 1.0),
+        ("gamma_hedge_ratio", None, 0.0, 1.0),
+        ("vol_target", None, 0.05, 1.0),
+    ]
 
 
 def test_how_often_it_rebalances_is_how_often_it_is_asked_to() -> None:
@@ -194,6 +212,27 @@ def test_metrics_are_of_each_path_and_then_aggregated() -> None:
     of_the_mean = np.cumprod(1.0 + each.mean(axis=0))
     averaged_first = (1.0 - of_the_mean / np.maximum.accumulate(of_the_mean)).max()
     assert averaged_first < 0.3 * np.median(fell)
+
+
+def test_every_metric_is_the_median_of_its_paths_and_the_mean_path_is_another() -> None:
+    """1000 independent paths: their mean moves sqrt(1000) = 32 times less than one of them, and falls as much less."""
+    history, row = market(1000, 61), {"hedge_ratio": 0.5}
+    rows = pd.DataFrame([{p.name: p.default for p in STRATEGY.parameters} | row], dtype=object)
+    found = Engine(history, STRATEGY, CHARGED, choose(FAST).backend).run(rows)
+    each = metrics(found.statistics, history.bars_per_year)
+    assert len(each) == 1000
+    for name, metric in STRATEGY.metrics.items():
+        if metric.across is None:
+            # at most one rounding of the mean of the two in the middle
+            assert found.metrics[name][0] == pytest.approx(np.median(each[name]), rel=1e-15, abs=0.0), name
+    mean_path = bars(history, row, CHARGED).mean(axis=1)
+    growth = np.cumprod(1.0 + mean_path)
+    averaged_first = {
+        "max_drawdown": (1.0 - growth / np.maximum.accumulate(growth)).max(),
+        "volatility": mean_path.std(ddof=1) * np.sqrt(history.bars_per_year),
+    }
+    for name, value in averaged_first.items():
+        assert value < 0.1 * found.metrics[name][0], name
 
 
 def test_a_quantile_beside_an_infinite_ratio_is_a_number_of_a_path() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from option_files import DATES, EXPIRIES, RATE, STRIKES, TRUE, VOLATILITY, chain, closes, implied_history, quotes
 
 from cluster.config import StudyConfig, load_study
 from cluster.heston_calibration import calibrate
@@ -25,36 +26,11 @@ from cluster.option_history import stationary_bootstrap
 from cluster.option_sources import OptionMarkets, load_options
 from cluster.sources import load
 from kernels import STRATEGIES, Costs, backtest
-from kernels.black_scholes import quote
 from kernels.errors import InputError
-from kernels.heston import HestonParameters
-from kernels.heston import quote as heston_quote
-from kernels.option_market import DAYS_PER_YEAR, PER_PATH, OptionMarket
+from kernels.option_market import PER_PATH, OptionMarket
+from search.space import Space
 
 STUDIES = sorted((Path(__file__).parents[1] / "configs" / "studies").glob("option_hedge_*.yaml"))
-DATES = pd.bdate_range("2024-01-01", periods=60)
-EXPIRIES = DATES[[21, 42, 59]]
-STRIKES = (90.0, 95.0, 100.0, 105.0, 110.0, 115.0)
-RATE, VOLATILITY = 0.03, 0.25
-
-
-def closes() -> np.ndarray[Any, np.dtype[np.float64]]:
-    steps = np.random.default_rng(3).standard_normal(len(DATES) - 1) * 0.01
-    return 100.0 * np.exp(np.concatenate([[0.0], np.cumsum(steps)]))
-
-
-def quotes() -> pd.DataFrame:
-    """Every contract of three expiries on every day it lives, at Black-Scholes, as a file of last trades."""
-    rows = []
-    for date, spot in zip(DATES, closes(), strict=True):
-        for expiry in EXPIRIES[date <= EXPIRIES]:
-            tau = np.array((expiry - date).days / DAYS_PER_YEAR)
-            for strike in STRIKES:
-                for right, kind in (("C", "call"), ("P", "put")):
-                    price = quote(kind, np.array(spot), np.array(strike), tau, np.array(VOLATILITY), RATE).price
-                    rows.append((date, "ABC", expiry, strike, right, float(price), 5, spot))
-    names = ["quote_date", "underlying", "expiry", "strike", "right", "last_price", "volume", "underlying_close"]
-    return pd.DataFrame(rows, columns=names)
 
 
 @pytest.fixture
@@ -62,10 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with quotes.parquet and history.parquet."""
     monkeypatch.chdir(tmp_path)
     quotes().to_parquet("quotes.parquet")
-    steps = np.random.default_rng(4).standard_normal(len(DATES))
-    pd.DataFrame(
-        {"timestamp": DATES.tz_localize("UTC"), "symbol": "ABC", "close": closes(), "iv": 0.25 * np.exp(0.02 * steps)}
-    ).to_parquet("history.parquet")
+    implied_history().to_parquet("history.parquet")
     return tmp_path
 
 
@@ -143,9 +116,9 @@ def test_a_model_history_is_the_closes_marked_at_their_implied_volatility(folder
 @pytest.mark.parametrize(
     ("change", "answer"),
     [
-        ({"implied": {"column": "iv", "scale": 100}}, "set implied.scale: 0.01 where it is in percent"),
+        ({"implied": {"column": "iv", "scale": 100}}, "correct the row, or implied.scale (0.01 for percent)"),
         ({"implied": {"column": "vix"}}, "history.parquet: column vix is missing"),
-        ({"tickers": ["XYZ"]}, "no rows of XYZ; there are ABC"),
+        ({"tickers": ["XYZ"]}, "no rows of XYZ; it has ABC"),
         ({"start": "2025-01-01"}, "0 closes between start and end"),
         ({"contract": {"tenor_days": 900}}, "outlives the whole history"),
     ],
@@ -164,7 +137,7 @@ def test_missing_volatilities_are_carried_up_to_the_stated_share(folder: Path) -
     found = load_options(history())
     assert (only(found).volatility[0, 4:7, 0] == frame["iv"][4]).all()
     assert "2 implied volatilities carried forward" in found.notes["ABC"][0]
-    with pytest.raises(InputError, match=r"missing on 2 of 60 days \(3%\), max_missing is 1%"):
+    with pytest.raises(InputError, match=r"missing on 2 of 60 days \(3%, the first 2024-01-08\), max_missing is 1%"):
         load_options(history(implied={"column": "iv", "max_missing": 0.01}))
 
 
@@ -206,10 +179,12 @@ def test_a_listed_contract_is_marked_at_its_own_price_and_held_to_expiry(folder:
     assert market.delivered[0, t, 0] == float(payoff > 0)
 
 
-def test_on_days_without_a_trade_the_last_implied_volatility_marks_it(folder: Path) -> None:
+@pytest.mark.parametrize("untraded", ["C", "CP"])
+def test_on_days_without_a_trade_the_last_implied_volatility_marks_it(untraded: str, folder: Path) -> None:
+    """The calls alone, or nothing of this underlier: a day stays a day of the history, its close is known."""
     whole = only(load_options(quoted()))
     file = pd.read_parquet("quotes.parquet")
-    file.loc[file["quote_date"].isin(DATES[[4, 5, 30]]) & (file["right"] == "C"), "volume"] = 0
+    file.loc[file["quote_date"].isin(DATES[[4, 5, 30]]) & file["right"].isin([*untraded]), "volume"] = 0
     file.to_parquet("quotes.parquet")
     found = load_options(quoted())
     # volatility is constant here, so the carried mark is the price that was not traded
@@ -257,14 +232,15 @@ def change(**values: Any) -> Any:
 
     def changed(file: pd.DataFrame) -> pd.DataFrame:
         at = (file["quote_date"] == DATES[0]) & (file["strike"] == 100.0) & (file["right"] == "C")
+        at &= file["expiry"] == EXPIRIES[0]
         return file.assign(**{k: file.get(k, file["last_price"]).mask(at, v) for k, v in values.items()})
 
     return changed
 
 
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "crossed": (change(bid=9.0, ask=8.0), {}, "crossed: bid is above ask (3 rows)"),
-    "expired": (change(expiry=pd.Timestamp("2023-12-29")), {}, "expired: its quote_date is after its expiry (3 rows)"),
+    "crossed": (change(bid=9.0, ask=8.0), {}, "crossed, bid is above ask"),
+    "expired": (change(expiry=pd.Timestamp("2023-12-29")), {}, "expired, its quote_date is after its expiry"),
     "strike of 0": (change(strike=0.0), {}, "a strike must be above 0"),
     "right": (change(right="X"), {}, "right must be C or P"),
     "negative time value": (
@@ -278,7 +254,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"contract": {"tenor_days": 300}},
         "no contract has 300 days to expiry, give or take 50%",
     ),
-    "ticker": (lambda file: file, {"tickers": ["XYZ"]}, "no rows of underlying XYZ; there are ABC"),
+    "ticker": (lambda file: file, {"tickers": ["XYZ"]}, "no rows of XYZ; it has ABC"),
     "no underlier": (lambda file: file.assign(underlying_close=np.nan), {}, "no row has underlying_close"),
     "no column": (lambda file: file.drop(columns="right"), {}, "column right is missing"),
     "no price": (lambda file: file.drop(columns="last_price"), {}, "no prices; columns bid and ask"),
@@ -298,26 +274,7 @@ def test_quotes_that_cannot_be_are_refused_in_a_sentence(kind: str, folder: Path
 
 # ---- calibration
 
-TRUE = HestonParameters(v0=0.06, kappa=4.0, theta=0.09, xi=0.9, rho=-0.6)
 CHAIN = ChainConfig(path="chain.parquet")
-
-
-def chain() -> pd.DataFrame:
-    """Bids and asks a cent round the prices of one Heston model."""
-    rows = []
-    date, spot = pd.Timestamp("2024-03-01"), 250.0
-    for days in (21, 35, 56, 91, 182):
-        strikes = np.arange(180.0, 330.0, 5.0)
-        for right, kind in (("C", "call"), ("P", "put")):
-            price = heston_quote(
-                kind, np.full(30, spot), strikes, days / DAYS_PER_YEAR, np.full(30, TRUE.v0), TRUE, RATE, 0.01
-            )
-            rows += [
-                (date, "ABC", date + pd.Timedelta(days=days), k, right, max(p - 0.01, 0.0), p + 0.01, spot)
-                for k, p in zip(strikes, price.price, strict=True)
-            ]
-    names = ["quote_date", "underlying", "expiry", "strike", "right", "bid", "ask", "underlying_close"]
-    return pd.DataFrame(rows, columns=names)
 
 
 def test_a_chain_made_by_heston_gives_its_parameters_back() -> None:
@@ -348,7 +305,37 @@ def test_without_quantlib_the_way_to_install_it_is_told(monkeypatch: pytest.Monk
         calibrate(chain(), CHAIN, "ABC", RATE)
 
 
+# ---- what a report has to say
+
+
+def test_a_report_says_whether_marks_are_american_quotes_or_a_european_model(folder: Path) -> None:
+    told = " ".join(load_options(quoted()).notes["ABC"])
+    assert "marks are American as quoted" in told
+    assert "European marks at iv" in " ".join(load_options(history()).notes["ABC"])
+    assert any("Model marks are European" in note for note in STRATEGIES["option_hedge"].notes)
+
+
+def test_a_report_says_that_without_a_premium_the_expected_profit_is_the_costs() -> None:
+    given = {"v0": 0.05, "kappa": 3, "theta": 0.05, "xi": 0.5, "rho": -0.5}
+    plain: dict[str, Any] = {"source": "heston", "parameters": given, "scenarios": 2, "bars": 40, "rate": 0.04}
+    for changes, told in (
+        ({}, "the expected P&L of a hedged book is its costs"),
+        ({"variance_risk_premium": -1.0}, "the variance risk premium is -1: both are the study file's word"),
+        ({"drift": 0.1}, "the price grows by 10.00% a year (rate 4.00%)"),
+    ):
+        (note,) = load_options(HestonMarket.model_validate({**plain, **changes})).notes["SIM"]
+        assert told in note
+
+
 # ---- the studies that come with the project
+
+
+def test_the_megacap_study_has_3300_configurations_per_ticker_and_the_demo_needs_no_file() -> None:
+    megacaps, demo = (load_study(p) for name in ("megacaps", "demo") for p in STUDIES if p.stem.endswith(name))
+    space = Space.of(STRATEGIES["option_hedge"], fixed=megacaps.strategy.fixed, search=megacaps.strategy.search)
+    assert len(space.grid()) == 3300
+    assert megacaps.market.tickers == ["AAPL", "MSFT", "GOOGL", "AMZN", "META"]
+    assert isinstance(demo.market, GbmMarket)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -26,7 +26,7 @@ def test_each_ticker_is_a_study_with_paths_of_its_own(tmp_path: Path) -> None:
 def test_a_score_is_of_the_median_over_paths_and_the_figure_says_which_path_it_shows(tmp_path: Path) -> None:
     plan = option_plans(tmp_path)[0]
     outcome = run_one(plan)
-    best = outcome.best.iloc[:1]
+    best = outcome.found.best.iloc[:1]
     rows = best[[p.name for p in plan.strategy.parameters]]
     growth = backtest(plan.market, plan.strategy, rows, costs=plan.costs).statistics.compose()["growth"]
     assert best["total_return"].iloc[0] == pytest.approx(np.median(growth) - 1.0, abs=1e-12)

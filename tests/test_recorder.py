@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -108,6 +109,28 @@ def test_a_study_becomes_one_parent_run_and_every_trial_a_child_of_it(uri: str) 
         assert run.data.params == {"hedge_strength": "0.3"}
     # The baseline is compared with, not searched for: its 0.9 is nobody's best.
     assert best_scores(uri, parent.info.run_id) == [(0, 0.4), (1, 0.7)]
+
+
+def test_studies_recorded_at_once_are_each_complete(uri: str) -> None:
+    names = [f"demo-{number}" for number in range(3)]
+    with contextlib.ExitStack() as at_the_end:
+        recorders = [
+            at_the_end.enter_context(Recorder.open(uri, EXPERIMENT, replace(STUDY, study_id=name, name=name)))
+            for name in names
+        ]
+        for number in range(12):
+            for recorder in recorders:
+                recorder.record([trial(number)])
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    parents = {run.info.run_name: run.info.run_id for run in runs if "mlflow.parentRunId" not in run.data.tags}
+    assert sorted(parents) == names
+    for parent in parents.values():
+        children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent]
+        assert sorted(run.info.run_name for run in children) == sorted(f"trial {number}" for number in range(12))
 
 
 def test_artifacts_lie_beside_the_database(uri: str, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""What a finished study found: its best trials beside the baselines, the winner examined, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cluster.advice import advise
+from cluster.plan import Plan
+from cluster.winner import Winner, examine, path_table
+from search.study import Study
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Tables have parameters, metrics, score and margins as the study's results do; of baselines the index is their label.
+
+    `paths` has every metric on each path of the best trial and the baselines, columns label, path, metrics, status; of a
+    market with one history a row each.
+    """
+
+    best: pd.DataFrame
+    baselines: pd.DataFrame
+    importance: dict[str, float]
+    winner: Winner
+    advice: list[str]
+    paths: pd.DataFrame
+
+    @property
+    def compared(self) -> pd.DataFrame:
+        """The best trial and the baselines; index: labels."""
+        return compared(self.best, self.baselines)
+
+
+def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Findings:
+    """Everything about a study whose trials all have results; `top` of them are listed."""
+    best = study.best(top)
+    winner = examine(plan, study, best)
+    return Findings(
+        best,
+        baselines,
+        study.importance(),
+        winner,
+        advise(plan, winner, baselines),
+        path_table(plan, compared(best, baselines)),
+    )
+
+
+def compared(best: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
+    """The first of the best trials, then the baselines; index: labels."""
+    first = best.iloc[:1].set_axis([f"best (trial {best['trial'].iloc[0]})"])
+    return pd.concat([first, baselines])
+
+
+def scored_baselines(plan: Plan, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Baselines as the study's results have trials: parameters, metrics, score, margins; index: labels."""
+    scores = plan.targets.score(metrics)
+    return pd.concat(
+        [
+            plan.baselines.reset_index(drop=True),
+            metrics.drop(columns="status").rename(columns=plan.space.measured),
+            scores,
+        ],
+        axis="columns",
+    ).set_axis(plan.baselines.index)

@@ -1,0 +1,138 @@
+"""What the terminal shows while studies run: a progress bar, or a line now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cluster.plan import Plan
+from cluster.pool import Pool
+from kernels import Market
+from kernels.option_market import OptionMarket
+
+LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
+BAR_COLUMNS = 75  # of a terminal that the progress bar and its numbers take
+
+
+class Live:
+    """A progress bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet.
+
+    One for all studies of a run: they go on side by side.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._bar: Progress | None = None
+        self._best: dict[str, float] = {}  # so far, by study, of those that have results
+        self._tickers: dict[str, str] = {}
+        self._total = self._done = 0
+        self._began = self._told = 0.0
+
+    def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
+        """Say what is about to run."""
+        counts = [
+            plan.configurations - before * plan.config.search.configs_per_trial + len(plan.baselines)
+            for plan, before in zip(plans, done, strict=True)
+        ]
+        self._best = {}
+        self._tickers = {plan.config.name: ", ".join(plan.market.tickers) for plan in plans}
+        self._total, self._done = sum(counts), 0
+        self._began = self._told = time.perf_counter()
+        if self._quiet:
+            return
+        for plan, count in zip(plans, counts, strict=True):
+            self._console.print(
+                f"[bold]{escape(plan.config.name)}[/]  {plan.strategy.name} on {market_size(plan.market)}, "
+                f"{count:,} configurations ({bar_steps(plan.market, count):,} bar-steps)"
+            )
+        choice = plans[0].choice
+        resumed = f"; {sum(done):,} trials were done before" if any(done) else ""
+        self._console.print(f"backend {choice.backend.name}: {escape(choice.reason)}; {pool.where}{resumed}")
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[best]}"),
+                console=self._console,
+            )
+            self._bar.add_task("configurations", total=self._total, rate="", best="")
+            self._bar.start()
+
+    def advanced(self, configurations: int) -> None:
+        """Move the bar, or print a line when some seconds have passed."""
+        self._done += configurations
+        now = time.perf_counter()
+        rate = self._done / max(now - self._began, 1e-9)
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=self._done, rate=f"{rate:,.0f}/s")
+        elif not self._quiet and now - self._told > LINE_SECONDS:
+            self._told = now
+            left = duration((self._total - self._done) / rate)
+            self._console.print(
+                f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left} left, "
+                f"best score {self._scores(self._console.width)}"
+            )
+
+    def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
+        """Keep the best scores in view."""
+        name = plan.config.name
+        self._best[name] = max(self._best.get(name, 0.0), float(rows["score"].max()))
+        if self._bar:
+            best = self._scores(self._console.width - BAR_COLUMNS)
+            self._bar.update(self._bar.task_ids[0], best=f"best {best}")
+
+    def _scores(self, room: int) -> str:
+        """The best score so far: of the one study, of each ticker, or where that is too long the worst and the best."""
+        scores = list(self._best.values()) or [0.0]
+        if len(self._tickers) == 1 or not self._best:
+            return f"{scores[0]:.3f}"
+        each = ", ".join(f"{self._tickers[name]} {score:.3f}" for name, score in self._best.items())
+        return escape(each) if len(each) <= room else f"{min(scores):.3f} to {max(scores):.3f}"
+
+    def finishing(self) -> None:
+        """Say what is still being waited for."""
+        self.close()
+        if not self._quiet:
+            self._console.print("writing files and figures", style="dim")
+
+    def close(self) -> None:
+        """Stop the bar."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def market_size(market: Market | OptionMarket) -> str:
+    """Assets, paths and bars of a market in words."""
+    paths = f"{market.n_scenarios:,} paths x " if market.n_scenarios > 1 else ""
+    assets = f"{market.n_assets} assets" if market.n_assets > 1 else market.tickers[0]
+    return f"{assets} x {paths}{market.n_bars:,} bars"
+
+
+def bar_steps(market: Market | OptionMarket, configurations: int) -> int:
+    """Bars that so many configurations are stepped through, on every asset and path."""
+    return configurations * market.n_scenarios * market.n_bars * market.n_assets
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> duration(0.02), duration(95.0), duration(7500.0)
+    ('under a second', '1 min 35 s', '2 h 5 min')
+    """
+    if seconds < 1:
+        return "under a second"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

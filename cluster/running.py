@@ -1,0 +1,181 @@
+"""Studies while they run: what each asks of the pool, what becomes of the answers, and what it leaves."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cluster import output
+from cluster.findings import Findings, find, scored_baselines
+from cluster.identity import identify
+from cluster.plan import Plan
+from cluster.records import baseline_records, open_recorder, trial_records
+from kernels.errors import InputError
+from search.lock import release
+from search.study import Batch, Study
+from tracking.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished study: where it lies, what it found, and how long it took.
+
+    Of what the studies of a run waited for together (workers, backtests), `seconds` has an even share: over all
+    outcomes they add up to the run's.
+    """
+
+    plan: Plan
+    study_id: str
+    folder: Path
+    found: Findings
+    trials: int
+    evaluated: int  # of these, in this run
+    seconds: dict[str, float]
+    study_url: str | None
+    trials_url: str | None
+
+
+@contextmanager
+def opened(plans: Sequence[Plan], *, resume: bool) -> Iterator[list[Running]]:
+    """The studies, each with its run in MLflow, which says how the study ended when this does.
+
+    InputError where any of them may not begin or go on, with what speaks against each; no new folder is left then.
+    """
+    studies: list[Running] = []
+    problems: list[str] = []
+    for plan in plans:
+        try:
+            studies.append(Running(plan, resume=resume))
+        except InputError as error:
+            problems += error.problems
+    with ExitStack() as at_the_end:
+        try:
+            for study in studies if not problems else ():
+                study.open_recorder(at_the_end)
+        except InputError as error:
+            problems += error.problems
+        if problems:
+            for study in studies:
+                study.undo()
+            raise InputError(problems)
+        yield studies
+
+
+class Running:
+    """One study while it runs: what it asks of the pool, and what becomes of the answers."""
+
+    def __init__(self, plan: Plan, *, resume: bool) -> None:
+        self.plan = plan
+        self.baselines: pd.DataFrame | None = None  # until they have been backtested
+        self.clock = Clock()
+        self._new = not plan.folder.exists()
+        search = plan.config.search
+        self._study = Study.open(
+            plan.folder,
+            plan.config.name,
+            plan.space,
+            plan.targets,
+            sampler=search.sampler,
+            trials=search.trials,
+            batch=plan.batch,
+            seed=search.seed,
+            cloud=search.cloud,
+            resume=resume,
+        )
+        self.done_before = self._study.done
+        self._identity = identify(plan, self._study)
+        self._recorder: Recorder | None = None
+        self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970
+
+    def open_recorder(self, at_the_end: ExitStack) -> None:
+        """The study's run in MLflow, where it is tracked; it is closed at the end, whatever that is."""
+        if self.plan.config.tracking.enabled:
+            with self.clock("records"):
+                self._recorder = at_the_end.enter_context(open_recorder(self.plan, self._identity))
+
+    def undo(self) -> None:
+        """Leave nothing of a study that was not there before and does not begin."""
+        if self._new:
+            release(self.plan.folder)
+            shutil.rmtree(self.plan.folder)
+
+    def compare(self, metrics: pd.DataFrame) -> None:
+        """Score and record the baselines; record also the trials that a crash left out."""
+        self.baselines = scored_baselines(self.plan, metrics)
+        if self._recorder:
+            with self.clock("records"):
+                self._recorder.record(baseline_records(self.plan, self._identity, self.baselines))
+                if self.done_before and self._records_all:
+                    self._recorder.record(trial_records(self.plan, self._identity, self._study.results()))
+
+    def ask(self) -> Batch | None:
+        """The next batch to backtest; None when all trials have results."""
+        with self.clock("search"):
+            batch = self._study.ask()
+        self._asked = (batch, time.time()) if batch else None
+        return batch
+
+    def tell(self, metrics: pd.DataFrame) -> pd.DataFrame:
+        """Score and commit the metrics of the batch asked for, and record it; the committed rows."""
+        assert self._asked is not None
+        batch, when = self._asked
+        with self.clock("search"):
+            rows = self._study.tell(batch, metrics)
+        if self._recorder and self._records_all:
+            with self.clock("records"):
+                self._recorder.record(trial_records(self.plan, self._identity, rows, when))
+        return rows
+
+    def finish(self, top: int, together: dict[str, float]) -> Outcome:
+        """Examine the winner, write, close the records. `together`: its share of what all studies waited for."""
+        assert self.baselines is not None
+        plan, study, recorder = self.plan, self._study, self._recorder
+        if recorder and not self._records_all:
+            with self.clock("records"):
+                recorder.record(trial_records(plan, self._identity, study.best(plan.config.tracking.max_runs)))
+        with self.clock("the winner examined"):
+            found = find(plan, study, self.baselines, top)
+        with self.clock("files and figures"):
+            files = output.write(plan, self._identity, study, found)
+        if recorder:
+            with self.clock("records"):
+                output.publish(recorder, plan, files, found, study.trials)
+                recorder.close()
+        return Outcome(
+            plan,
+            self._identity.study_id,
+            plan.folder,
+            found,
+            study.trials,
+            study.trials - self.done_before,
+            together | self.clock.seconds,
+            recorder.study_url() if recorder else None,
+            recorder.trials_url() if recorder else None,
+        )
+
+    @property
+    def _records_all(self) -> bool:
+        """Whether every trial gets a run in MLflow; of a study too large for that the best do, at the end."""
+        return self._study.trials <= self.plan.config.tracking.max_runs
+
+
+class Clock:
+    """Wall seconds by what they went into."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Time what follows as `what`."""
+        since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - since

@@ -1,0 +1,81 @@
+"""Which figures a study has, and a heatmap of any metric on request."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from cluster import option_figures
+from cluster.findings import Findings
+from cluster.plan import Plan
+from kernels import paths
+from kernels.errors import InputError
+from kernels.option_market import OptionMarket
+from search.study import Study
+from tracking import figures
+from tracking.panels import Figure
+
+MOST_HEATMAPS = 6  # pairs of searched parameters drawn for the score; `hedgegrid heatmap` draws any other
+
+
+def draw(plan: Plan, study: Study, found: Findings) -> Iterator[Figure]:
+    """The figures of a study: progress, profiles, heatmaps, the equity of the best beside the baselines, and those of
+    hedged options where it trades them."""
+    searched = [plan.parameter(name) for name in plan.space.searched]
+    measures = [plan.metric(m) for m in ("score", *plan.targets.metrics)]
+    columns = ["trial", *plan.space.searched, *(m.name for m in measures), "targets_met"]
+    columns += ["member"] if plan.config.search.cloud else []
+    configurations = pd.concat([table[columns] for table in study.configurations()], ignore_index=True)
+    trials = configurations[configurations["member"] == 0] if plan.config.search.cloud else configurations
+    yield figures.progress(trials.rename(columns={"trial": "number"}), len(plan.targets.metrics))
+    for measure in measures:
+        if searched:
+            yield figures.profile(configurations, searched, measure)
+    pairs = list(itertools.combinations(searched, 2))[:MOST_HEATMAPS]
+    for y, x in pairs:
+        for measure in measures if (y, x) == pairs[0] else measures[:1]:
+            yield figures.heatmap(configurations, x, y, measure)
+    yield _equity(plan, found)
+    if isinstance(plan.market, OptionMarket):
+        yield from option_figures.draw(plan, study, found.compared, found.paths)
+
+
+def _equity(plan: Plan, found: Findings) -> Figure:
+    """The best trial beside the baselines; of many paths on the one on which the best grew by its median."""
+    rows = found.compared
+    scenario, labels = 0, list(rows.index)
+    if plan.market.n_scenarios > 1:
+        own = found.paths[found.paths["label"] == labels[0]].sort_values("total_return", kind="stable")
+        scenario = int(own["path"].iloc[len(own) // 2])
+        labels[0] += f" on its median path of {len(own):,}"
+    names = [p.name for p in plan.strategy.parameters]
+    run = paths(plan.market, plan.strategy, rows[names].reset_index(drop=True), costs=plan.costs, scenario=scenario)
+    return figures.equity(run.timestamps, pd.DataFrame(run.equity, columns=labels), labels[0])
+
+
+def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
+    """A heatmap of any metric (or the score) over any two searched parameters of a finished study, beside its figures.
+
+    InputError where the study has no results, or there is no such metric or searched parameter.
+    """
+    table = plan.folder / "configs.parquet"
+    problems = [
+        f"{name!r} is not searched in {plan.config.name}; searched are {', '.join(plan.space.searched)}"
+        for name in (x, y)
+        if name not in plan.space.searched
+    ]
+    if x == y:
+        problems.append(f"two different parameters are needed, got {x!r} twice")
+    if metric != "score" and metric not in plan.strategy.metrics:
+        problems.append(f"unknown metric {metric!r}; metrics are score, {', '.join(plan.strategy.metrics)}")
+    if not table.exists():
+        problems.append(f"{table} is not there; run the study first")
+    if problems:
+        raise InputError(problems)
+    measure = plan.metric(metric)
+    trials = pd.read_parquet(table, columns=[x, y, measure.name])
+    figure = figures.heatmap(trials, plan.parameter(x), plan.parameter(y), measure)
+    return figures.write(figure.title, [figure], plan.folder / "figures" / figure.name)
