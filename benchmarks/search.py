@@ -79,10 +79,9 @@ def samplers(seen: OptionMarket) -> Table:
             "score on other paths",
         ),
         tuple(rows),
-        f"Medians over {len(SEEDS)} seeds, one that never reached it counted as later than any. "
-        "The other "
-        f"paths are {OTHER_PATHS:,} of another stream, on which the first trial "
-        "of each study's own ranking is scored. The grid has 10 rebalance times x 6 bands x 5 gamma ratios x 11 exposures; "
+        f"Medians over {len(SEEDS)} seeds, one that never reached it counted as later than any. The "
+        f"other paths are {OTHER_PATHS:,} of another stream, on which the first trial of each study's own ranking is "
+        "scored. The grid has 10 rebalance times x 6 bands x 5 gamma ratios x 11 exposures; "
         f"the others search the same ranges continuously, {BATCH} trials to a launch.",
     )
 
