@@ -23,9 +23,10 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "search": (search.samplers,),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
-SLOW = ("search",)  # half an hour: only where it is asked for
+SLOW = ("search",)  # forty minutes: only where it is asked for
 MARKETS: dict[str, Callable[[], tuple[Market | OptionMarket, str]]] = {
-    "options": option_case.market
+    "search": search.market,
+    "options": option_case.market,
 }  # others: cases.market
 WIDTH = 130  # of what is written to a file or a pipe
 PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes")
