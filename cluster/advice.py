@@ -6,30 +6,30 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cluster.plan import Plan
 from cluster.winner import CLOSE, MOST, Neighbours, Winner
 from kernels import Strategy
+from kernels.market import FloatArray
 from search.targets import Targets
 
 
-def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame) -> list[str]:
+def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame, returns: FloatArray) -> list[str]:
     """Sentences on one winner: what to do, what it earns, what that costs, what is left elsewhere, who is as good.
 
-    `baselines` are the study's, as its results have them; index: labels.
+    `baselines` are the study's, as its results have them; index: labels. `returns` are the winner's total returns, (S,).
     """
     row = winner.stress.iloc[0]
     told = [
         f"{_ticker(plan)}: {say(plan.strategy, winner.configuration.iloc[0])}.",
         f"{_targets(plan, row).capitalize()}.",
     ]
+    if len(returns) > 1:
+        told.append(_scatter(returns, float(row["expected_shortfall_95"])))
     if "hedge_effectiveness" in row:
-        outcomes = "paths" if plan.market.n_scenarios > 1 else "months"
-        told.append(
-            f"The hedge takes away {row['hedge_effectiveness']:.0%} of the naked option's variance; in the worst 5 % of "
-            f"{outcomes} the book loses {row['expected_shortfall_95']:.1%} on average."
-        )
+        told.append(f"The hedge takes away {row['hedge_effectiveness']:.0%} of the naked option's variance.")
     told.append(_costs(plan, winner))
     if winner.unseen is not None:
         told.append(
@@ -47,9 +47,9 @@ def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame) -> list[str]:
     return told
 
 
-def portfolio_advice(plans: Sequence[Plan], rows: Mapping[str, pd.Series]) -> list[str]:
+def portfolio_advice(plans: Sequence[Plan], rows: Mapping[str, pd.Series], returns: FloatArray) -> list[str]:
     """Sentences on the portfolio of the winners. `rows`: metrics and scores of `portfolio`, of `unseen` where there are
-    such paths, and of `members`, the mean of the winners alone."""
+    such paths, and of `members`, the mean of the winners alone; `returns`: its total returns, (S,)."""
     plan, whole, alone = plans[0], rows["portfolio"], rows["members"]
     told = [
         f"Portfolio of the {len(plans)} winners, equal capital in each: {_targets(plan, whole)}.",
@@ -61,6 +61,8 @@ def portfolio_advice(plans: Sequence[Plan], rows: Mapping[str, pd.Series]) -> li
             else "."
         ),
     ]
+    if len(returns) > 1:
+        told.append(_scatter(returns, float(whole["expected_shortfall_95"])))
     if "unseen" in rows:
         told.append(f"On paths that the search has not seen: {_targets(plan, rows['unseen'])}.")
     return told
@@ -90,6 +92,19 @@ def _targets(plan: Plan, row: pd.Series) -> str:
     missed = [m for m in targets.metrics if not float(row[f"margin_{m}"]) >= 0.0]
     met = f"{int(row['targets_met'])} of {len(targets.metrics)} targets met"
     return f"{', '.join(values)}; {met}{f' (not {_joined(missed)})' if missed and len(missed) < len(values) else ''}"
+
+
+def _scatter(returns: FloatArray, shortfall: float) -> str:
+    """How the total return scatters over paths, and whether its median flatters it."""
+    median, mean = float(np.median(returns)), float(np.mean(returns))
+    told = f"Over {len(returns):,} paths it returns {median:.2%} in the median and {mean:.2%} on average, and loses "
+    told += f"{shortfall:.1%} in the worst 5 %"
+    flattered = median > 0.0 and mean < 0.5 * median
+    return (
+        f"{told}: it gains a little often and loses much seldom, which the median does not show."
+        if flattered
+        else f"{told}."
+    )
 
 
 def _costs(plan: Plan, winner: Winner) -> str:

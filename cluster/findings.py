@@ -37,14 +37,10 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     """Everything about a study whose trials all have results; `top` of them are listed."""
     best = study.best(top)
     winner = examine(plan, study, best)
-    return Findings(
-        best,
-        baselines,
-        study.importance(),
-        winner,
-        advise(plan, winner, baselines),
-        path_table(plan, compared(best, baselines)),
-    )
+    rows = compared(best, baselines)
+    paths = path_table(plan, rows)
+    returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
+    return Findings(best, baselines, study.importance(), winner, advise(plan, winner, baselines, returns), paths)
 
 
 def compared(best: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:

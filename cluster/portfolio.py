@@ -92,18 +92,19 @@ def of_winners(outcomes: Sequence[Outcome]) -> Portfolio:
     table = pd.concat(parts).droplevel(1)
     scores = plan.targets.score(table.assign(status="ok"))
     returns = [w.bars.of("r1") for w in winners]  # (T', S)
+    equity = np.cumprod(1.0 + np.mean(returns, axis=0), axis=0)
     rows = pd.concat([table, scores.drop(columns="status")], axis="columns")
     return Portfolio(
         rows,
         plan.market.timestamps[1:],
-        np.cumprod(1.0 + np.mean(returns, axis=0), axis=0),
+        equity,
         pd.DataFrame(
             {
                 ", ".join(p.market.tickers): np.median(np.cumprod(1.0 + r, axis=0), axis=1)
                 for p, r in zip(plans, returns, strict=True)
             }
         ),
-        portfolio_advice(plans, {str(label): row for label, row in rows.iterrows()}),
+        portfolio_advice(plans, {str(label): row for label, row in rows.iterrows()}, equity[-1] - 1.0),
     )
 
 

@@ -29,6 +29,11 @@ class Launch:
     shared: dict[str, FloatArray]
     banks: dict[str, tuple[FloatArray, NDArray[np.int64]]]
 
+    def __post_init__(self) -> None:
+        paid = [name for name in self.program.free if self.costs[name] != 0.0]
+        if paid:
+            raise ValueError(f"costs {paid} were declared free for this program, but the launch charges them")
+
     @property
     def n_configurations(self) -> int:
         """C."""

@@ -50,7 +50,8 @@ def test_the_loop_written_by_hand_is_the_same_book(kind: str, side: str, impact:
     charged = Costs(1.0, 2.0, option_spread=0.01, impact=impact, impact_coefficient=0.1)
     for to in ("centre", "edge"):
         launch, blocks = option_case.launch(made, option_case.spread(37).assign(hedge_ratio=0.9, trade_to=to))
-        launch = replace(launch, costs=charged.fractions)
+        program = replace(launch.program, free=charged.free)
+        launch = replace(launch, program=program, costs=charged.fractions)
         meaning = NumpyBackend().run(launch, blocks)
         options.agree("by hand", LoopBackend(threads=2).run(launch, blocks), meaning)
         with pytest.raises(AssertionError, match="differ from NumPy's"):
