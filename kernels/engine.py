@@ -26,6 +26,7 @@ from kernels.program import Program
 from kernels.strategy import Strategy
 
 BANK_BYTES = 512 * 2**20  # slices of banks of one launch
+LARGER = 4  # times the bytes that a launch may return, where that fills the lanes a backend runs side by side
 
 Configurations = pd.DataFrame | Mapping[str, Any] | Iterable[Mapping[str, Any]]
 
@@ -158,7 +159,8 @@ class Engine:
         most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
         each = 8 * len(program.sums) * len(blocks) * self.market.n_scenarios
         most = max(1, self.backend.output_bytes // each)
-        most = most // self.backend.lanes * self.backend.lanes or most
+        lanes = self.backend.lanes
+        most = most // lanes * lanes or min(lanes, LARGER * most)
         table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
         first = 0
         while first < C:

@@ -33,14 +33,9 @@ from kernels.market import FloatArray
 from kernels.schedule import Schedule, Stage
 from kernels.trace import Symbol
 
-LANES, LANES_OF_ONE_ASSET = 64, 128  # a multiple of each other
+LANES = 64
 OUT = 5  # the position of the block statistics among the kernel's arguments after the range of items
 CACHE = Path(os.environ.get("HEDGEGRID_CACHE", Path.home() / ".cache" / "hedgegrid"))
-
-
-def lanes(n_assets: int) -> int:
-    """Configurations of a block: as many as keep the state of all assets in a core's first-level cache."""
-    return LANES_OF_ONE_ASSET if n_assets == 1 else LANES
 
 
 def _use_whole_vectors() -> None:
@@ -59,7 +54,6 @@ class _Source:
 
     def __init__(self, plan: Schedule, n_assets: int, mixed: bool) -> None:
         self.plan, self.A, self.mixed = plan, n_assets, mixed
-        self.lanes = lanes(n_assets)
         self.lines: list[str] = []
         start = plan.traced.start
         self.rows: dict[Any, tuple[str, int]] = {  # the array and row that holds each value that outlives a loop body
@@ -129,7 +123,7 @@ class _Source:
 
     def stage(self, stage: Stage) -> None:
         if stage.scalars:
-            self.add(4, f"for l in range({self.lanes}):")
+            self.add(4, f"for l in range({LANES}):")
             self.body(5, stage.scalars, ())
             self.store(5, stage.scalars, "R")
         for n in stage.reductions:
@@ -145,7 +139,7 @@ class _Source:
         for n in self.plan.gathered_planes:
             if n.index in reads:
                 self.gather(5, n, "s, t, a")
-        self.add(5, f"for l in range({self.lanes}):")
+        self.add(5, f"for l in range({LANES}):")
         ends = tuple(n.args[0] for n in stage.reductions)
         self.body(6, stage.vectors, (*ends, *(o for _, o in stage.commits)))
         for n in stage.reductions:
@@ -159,7 +153,7 @@ class _Source:
 
     def gather(self, depth: int, plane: Symbol, place: str) -> None:
         row = self.rows["plane", plane.name][1]
-        self.add(depth, f"for l in range({self.lanes}):")
+        self.add(depth, f"for l in range({LANES}):")
         self.add(depth + 1, f"Y[{row}, l] = bank_{plane.name}[{place}, J[{row}, l]]")
 
     def build(self) -> str:
@@ -183,21 +177,21 @@ class _Source:
             add(1, f"{variable(n)} = {self.expression(n)}")
         add(1, "C = parameters.shape[1]")
         for array, shape in (
-            ("V", f"{self.A}, {self.lanes}"),
-            ("S", f"{self.lanes}"),
-            ("P", f"{self.lanes}"),
-            ("R", f"{self.lanes}"),
-            ("X", f"{self.A}, {self.lanes}"),
-            ("Y", f"{self.lanes}"),
+            ("V", f"{self.A}, {LANES}"),
+            ("S", f"{LANES}"),
+            ("P", f"{LANES}"),
+            ("R", f"{LANES}"),
+            ("X", f"{self.A}, {LANES}"),
+            ("Y", f"{LANES}"),
         ):
             add(1, f"{array} = np.empty(({count[array]}, {shape}), {real})")
-        add(1, f"W = np.empty(({count['W']}, {self.lanes}))")
-        add(1, f"J = np.zeros(({count['Y']}, {self.lanes}), np.uint64)  # unsigned: no test for a negative index")
+        add(1, f"W = np.empty(({count['W']}, {LANES}))")
+        add(1, f"J = np.zeros(({count['Y']}, {LANES}), np.uint64)  # unsigned: no test for a negative index")
         add(1, "for item in range(first, last):")
         add(2, "block = item // n_scenarios")
         add(2, "s = item % n_scenarios")
-        add(2, f"for l in range({self.lanes}):")
-        add(3, f"c = min(block * {self.lanes} + l, C - 1)")
+        add(2, f"for l in range({LANES}):")
+        add(3, f"c = min(block * {LANES} + l, C - 1)")
         for i, name in enumerate(plan.parameters):
             add(3, f"p_{name} = {real}(parameters[{i}, c])")
         for i, _ in enumerate(banks):
@@ -228,13 +222,13 @@ class _Source:
                 self.gather(4, n, "s, t")
         for stage in plan.stages:
             self.stage(stage)
-        add(4, f"for l in range({self.lanes}):")
+        add(4, f"for l in range({LANES}):")
         self.body(5, plan.final, tuple(o for _, o in plan.commits))
         self.commit(5, plan.commits)
         add(3, "if b > 0:")
-        add(4, f"for l in range(min({self.lanes}, C - block * {self.lanes})):")
+        add(4, f"for l in range(min({LANES}, C - block * {LANES})):")
         for i, name in enumerate(plan.traced.program.sums):
-            add(5, f"out[{i}, b - 1, s, block * {self.lanes} + l] = W[{self.rows['state', 'sums.' + name][1]}, l]")
+            add(5, f"out[{i}, b - 1, s, block * {LANES} + l] = W[{self.rows['state', 'sums.' + name][1]}, l]")
         return "\n".join(self.lines) + "\n"
 
 
@@ -278,7 +272,7 @@ class NumbaBackend:
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     name: str = field(default="numba", init=False)
     output_bytes: int = field(default=64 * 2**20, init=False)
-    lanes: int = field(default=LANES_OF_ONE_ASSET, init=False)
+    lanes: int = field(default=LANES, init=False)
     _pool: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
 
     def run(self, launch: Launch, blocks: Blocks) -> FloatArray:
@@ -299,7 +293,7 @@ class NumbaBackend:
             *(np.ascontiguousarray(shared[n.name], dtype=real) for n in plan.shared_planes),
             *(np.ascontiguousarray(gathered[n.name][0], dtype=real) for n in plan.gathered_planes),
         ]
-        items = -(-C // lanes(launch.program.n_assets)) * launch.n_scenarios
+        items = -(-C // LANES) * launch.n_scenarios
         parts = min(items, 4 * self.threads) if self.threads > 1 else 1
         bounds = [items * i // parts for i in range(parts + 1)]
         jobs = [(a, b, *arguments) for a, b in pairwise(bounds)]
