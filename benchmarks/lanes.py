@@ -22,7 +22,6 @@ from kernels.market import FloatArray
 from kernels.schedule import Schedule, Stage
 from kernels.trace import COMPARISONS, Symbol
 
-EXACT = "-ffp-contract=off"  # no operation is fused with another, so that results equal NumPy's to the bit
 
 PROLOGUE = """
 #include <cmath>
@@ -54,6 +53,7 @@ inline long least(long a, long b) { return a < b ? a : b; }
 VECTOR_C = {
     **{op: f"truth{text}" if op in COMPARISONS else text for op, text in INFIX.items()},
     "not": "inverse({0})",
+    "rarely": "{0}",
     "absolute": "absolute({0})",
     "where": "where({0}, {1}, {2})",
     "minimum": "where(truth({0} < {1}), {0}, {1})",
@@ -135,7 +135,7 @@ class _Source:
             self.store(stage.scalars)
             self.lines.append("}")
         for n in stage.reductions:
-            start = "vec{}" if n.op == "sum" else "all(-INFINITY)"
+            start = "all(-0.0)" if n.op == "sum" else "all(-INFINITY)"
             self.lines.append(f"{EACH_VECTOR} {self.place(n)} = {start}; }}")
         self.lines.append(f"for (int a = 0; a < {self.A}; ++a) {{")
         work = (*stage.vectors, *stage.shared, *stage.reductions)
@@ -251,5 +251,5 @@ class LanesBackend:
         pointers = [
             ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else ctypes.c_long(a) for a in arguments
         ]
-        native.load(source(plan, self.lanes, self.width), EXACT).kernel(*pointers)
+        native.load(source(plan, self.lanes, self.width), native.EXACT).kernel(*pointers)
         return out

@@ -11,6 +11,7 @@ from pathlib import Path
 
 COMPILER = shutil.which("g++")
 FLAGS = ("-O3", "-march=native", "-Wno-psabi")  # -Wno-psabi: vectors are passed between these functions only
+EXACT = "-ffp-contract=off"  # no operation is fused with another, so that results equal NumPy's to the bit
 
 
 @cache

@@ -42,6 +42,7 @@ def rivals() -> dict[str, Backend]:
     }
     if native.COMPILER is not None:
         found |= {BY_HAND: LoopBackend(), "C++ by hand, 2 threads": LoopBackend(threads=2)}
+        found |= {"C++ by hand, fused multiply-add": LoopBackend(fused=True)}
     return found
 
 

@@ -20,6 +20,7 @@ INFIX = {
     "not_equal": "({0} != {1})",
     "and": "({0} & {1})",
     "or": "({0} | {1})",
+    "rarely": "{0}",
 }
 PYTHON = {
     **INFIX,

@@ -82,6 +82,12 @@ def as_number(condition: Value) -> Value:
     return where(condition, 1.0, 0.0)
 
 
+def rarely(condition: Value) -> Value:
+    """`condition`, one of planes without assets that holds on few bars: compiled for one asset, a bar on which none of these
+    holds is run without all that depends on them."""
+    return apply("rarely", condition) if _symbolic(condition) else condition
+
+
 def wide(x: Value) -> Value:
     """`x` in float64 from here on, whatever the precision of the state: for sums over many bars."""
     return apply("wide", x) if _symbolic(x) else np.asarray(x, dtype=np.float64)
@@ -91,8 +97,8 @@ def sum_assets(x: Value) -> Value:
     """Sum over assets, (A, C) -> (C,), added in asset order so that no batch size changes a bit."""
     if _symbolic(x):
         return reduce_assets("sum", x)
-    total = np.zeros(x.shape[1:])
-    for row in x:
+    total = x[0]
+    for row in x[1:]:
         total = total + row
     return total
 

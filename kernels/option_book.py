@@ -10,7 +10,7 @@ import numpy as np
 from kernels.account import SMALLEST_ORDER, Accounting, Outcome
 from kernels.market import FloatArray
 from kernels.metric import Across, Metric
-from kernels.ops import Value, as_number, sqrt, sum_assets, where, wide
+from kernels.ops import Value, as_number, rarely, sqrt, sum_assets, where, wide
 from kernels.state import accumulator, per_asset
 
 
@@ -55,37 +55,32 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     the return, R = exposure (V_t - V_t-1) / K_0 with K_0 the underlier's price at the cycle's start. The first bar has no
     return, so what is traded on it counts in the second bar's.
     """
-    spot = bar.spot
+    spot, opens = bar.spot, bar.opens > 0.0
+    turned, second_bar = rarely(opens | (bar.live < 1.0)), rarely(bar.first > 0.0)
     cash = book.cash * bar.growth + book.shares * bar.dividend
-    turned = (bar.opens > 0.0) | (bar.live < 1.0)
 
-    # the option that was owed, and the second one beside it
-    bought_back = where(turned & (bar.delivered == 0.0), costs.option_spread * abs(bar.mark), 0.0)
-    delivered = where(turned, bar.delivered, 0.0)
-    shares = book.shares - delivered
-    cash = cash - where(turned, bar.mark, 0.0) + delivered * spot
-    returned = where(turned, book.second, 0.0)
-    cash = cash + returned * bar.second_mark
-    second = book.second - returned
-    settled = cash + shares * spot
-    cost_of_options = bought_back + costs.option_spread * abs(returned) * bar.second_mark
-
-    # the option that is now owed
-    sold = where(bar.opens > 0.0, bar.next_mark, 0.0)
-    cash = cash + sold
-    cost_of_options = cost_of_options + costs.option_spread * abs(sold)
+    # where a cycle turns: the option that was owed is settled, the second one beside it sold, and the next one sold
+    kept = book.shares - bar.delivered
+    proceeds = cash - bar.mark + bar.delivered * spot + book.second * bar.second_mark
+    settled = proceeds + kept * spot
+    bought_back = where(bar.delivered == 0.0, abs(bar.mark), 0.0) + abs(book.second) * bar.second_mark
+    sold = where(opens, bar.next_mark, 0.0)
+    shares = where(turned, kept, book.shares)
+    second = where(turned, 0.0, book.second)
+    cash = where(turned, proceeds + sold, cash)
+    rolled = costs.option_spread * (bought_back + abs(sold))
 
     # the hedge
     trade = order.trade | turned
-    bought = where(trade, order.shares * bar.live - shares, 0.0)
-    more = where(trade, order.second * bar.live - second, 0.0)
+    bought = where(trade, where(turned, order.shares * bar.live, order.shares) - shares, 0.0)
+    more = where(trade, where(turned, order.second * bar.live, order.second) - second, 0.0)
     dollars = abs(bought) * spot
-    capital = where(bar.opens > 0.0, spot, bar.capital)
+    capital = where(opens, spot, bar.capital)
     impact: Any = None
     if costs.linear_impact is not None or costs.square_root_impact is not None:
         impact = dollars * _impact(dollars * order.next_exposure * (costs.capital / capital), bar, costs)
-    cost_of_options = cost_of_options + costs.option_spread * abs(more) * bar.second_next_mark
-    cost = cost_of_options + (costs.fee + costs.slippage) * dollars
+    cost = abs(more) * (costs.option_spread * bar.second_next_mark) + (costs.fee + costs.slippage) * dollars
+    cost = where(turned, cost + rolled, cost)
     if impact is not None:
         cost = cost + impact
     shares, second = shares + bought, second + more
@@ -93,14 +88,13 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
     value = cash + shares * spot - bar.next_mark + second * bar.second_next_mark
 
     # A book that begins with nothing is worth, after the first bar, minus what it paid on it.
-    second_bar = bar.first > 0.0
     gained = value - where(second_bar, 0.0, book.value)
-    cost = cost - where(second_bar, book.value, 0.0)
-    began_with = where(second_bar, abs(book.shares) * bar.capital, 0.0)
-    dollars = dollars + began_with
+    cost = where(second_bar, cost - book.value, cost)
+    dollars = where(second_bar, dollars + abs(book.shares) * bar.capital, dollars)
     if impact is not None:
-        impact = impact + where(second_bar, book.impact, 0.0)
-    began = second_bar & (abs(book.shares) >= SMALLEST_ORDER)
+        impact = where(second_bar, impact + book.impact, impact)
+    orders = as_number(abs(bought) >= SMALLEST_ORDER)
+    orders = where(second_bar, orders + as_number(abs(book.shares) >= SMALLEST_ORDER), orders)
     per_capital = order.exposure * (1.0 / bar.capital)  # the same for all configurations: one division a bar
     share = 1.0 / n_assets
     ended = where(bar.live > 0.0, settled, value)  # the last cycle also pays for closing its hedge
@@ -112,7 +106,7 @@ def execute(order: HedgeOrder, book: Book, bar: Any, costs: Any, n_assets: int) 
         gross=sum_assets(abs(shares) * spot * per_capital) * share,
         net=sum_assets(shares * spot * per_capital) * share,
         hedged=sum_assets(as_number(abs(shares) >= SMALLEST_ORDER)) * share,
-        orders=sum_assets(as_number(abs(bought) >= SMALLEST_ORDER) + as_number(began)),
+        orders=sum_assets(orders),
         trades=n_assets * as_number(turned),
         wins=sum_assets(as_number(turned & (ended > book.cycle_value))),
         parts=Parts(

@@ -46,6 +46,9 @@ class Schedule:
     kept: tuple[Symbol, ...]  # per-configuration values that outlive the loop that computes them
     final: tuple[Symbol, ...]
     commits: tuple[tuple[str, Symbol], ...]
+    rare: tuple[Symbol, ...]  # conditions of a bar; where none of them holds, these stand for `final` and `commits`:
+    quiet: tuple[Symbol, ...]
+    quiet_commits: tuple[tuple[str, Symbol], ...]
 
     @property
     def operations(self) -> int:
@@ -66,14 +69,17 @@ def schedule(traced: Traced) -> Schedule:
     """Lay out a traced program. With a single asset there are no stages: everything is per configuration."""
     if traced.program.n_assets == 1:
         traced = _of_one_asset(traced)
-    live = _reachable(traced.outputs.values())
+    rare, without = _without_rare(traced) if traced.program.n_assets == 1 else ((), {})
+    busy = _reachable(o for k, o in traced.outputs.items() if not _same(traced, k, o))
+    calm = _reachable(o for k, o in without.items() if not _same(traced, k, o))
+    live = busy | calm | {n.index for n in rare}
     nodes = [n for n in traced.graph.nodes if n.index in live]
-    in_lanes = [n for n in nodes if n.per_lane and n.per_bar]
+    in_lanes = [n for n in nodes if n.per_lane and n.per_bar and n.index in busy]
     level = _levels(nodes)
     vectors = [n for n in in_lanes if n.per_asset and _is_work(n)]
     scalars = [n for n in in_lanes if not n.per_asset and _is_work(n) and n.op not in REDUCTIONS]
     reductions = [n for n in nodes if n.op in REDUCTIONS]
-    changed = {k: o for k, o in traced.outputs.items() if not (o.op == "state" and o.name == k)}
+    changed = {k: o for k, o in traced.outputs.items() if not _same(traced, k, o)}
     vector_commits = {k: o for k, o in changed.items() if traced.start[k].per_asset}
     # State per asset that becomes a number made of reductions needs a stage after them, though it may hold nothing else.
     ends = [*vectors, *vector_commits.values()]
@@ -135,14 +141,16 @@ def schedule(traced: Traced) -> Schedule:
     in_bars = [n for n in nodes if n.per_bar]
     read_names = {a.name for n in nodes for a in n.args if a.op == "state"}
     read_names |= {o.name for o in changed.values() if o.op == "state"}
-    read_in_bars = {a.index for n in in_bars for a in n.args} | {o.index for o in changed.values()}
+    read_in_bars = {a.index for n in in_bars for a in n.args} | {
+        o.index for o in (*changed.values(), *without.values())
+    }
     return Schedule(
         traced,
         parameters=tuple(n.name for n in nodes if n.op == "parameter"),
         costs=tuple(n.name for n in nodes if n.op == "cost"),
         shared_planes=tuple(n for n in nodes if n.op == "plane" and not n.per_lane),
         gathered_planes=tuple(n for n in nodes if n.op == "plane" and n.per_lane),
-        state=tuple(k for k in traced.start if k in changed or k in read_names),
+        state=tuple(k for k in traced.start if k in changed or k in read_names or k.startswith("sums.")),
         scalar_state=tuple(n for n in nodes if n.op == "state" and not n.per_asset and n.name in read_names),
         uniform=tuple(n for n in nodes if not n.per_lane and not n.per_bar and _is_work(n)),
         setup=tuple(n for n in nodes if is_setup(n) and _is_work(n)),
@@ -152,33 +160,76 @@ def schedule(traced: Traced) -> Schedule:
         kept=tuple(n for n in nodes if n.index in kept),
         final=tuple(n for n in scalars if due[n.index] == count),
         commits=tuple((k, o) for k, o in changed.items() if k not in vector_commits),
+        rare=rare,
+        quiet=tuple(n for n in nodes if n.index in calm and n.per_lane and n.per_bar and _is_work(n)),
+        quiet_commits=tuple((k, o) for k, o in without.items() if not _same(traced, k, o)),
     )
 
 
+def _same(traced: Traced, name: str, output: Symbol) -> bool:
+    """Whether a bar leaves this state as it was. A sum that began at 0 is never minus zero, so adding 0 changes no bit."""
+    if output.op == "state":
+        return bool(output.name == name)
+    zero = output.op == "add" and output.args[1].op == "constant" and output.args[1].name == 0.0
+    return zero and name.startswith("sums.") and traced.start[name].start == 0.0 and _same(traced, name, output.args[0])
+
+
 def _of_one_asset(traced: Traced) -> Traced:
-    """The same bar without an axis of assets: the sum over one asset is 0 + its value, the largest its value, to the bit.
+    """The same bar without an axis of assets: the sum over one asset, and the largest, is its value.
 
     The lanes then pass through a bar in one loop, and what is the same for all configurations is done once per bar.
     """
     graph = Graph()
     now: dict[int, Symbol] = {}
+    fixed = {k for k, o in traced.outputs.items() if o.op == "state" and o.name == k and not k.startswith("sums.")}
     for n in traced.graph.nodes:
         args = tuple(now[a.index] for a in n.args)
-        if n.op == "sum":
-            now[n.index] = apply("add", graph.constant(0.0), args[0])
-        elif n.op == "max":
+        if n.op in REDUCTIONS:
             now[n.index] = args[0]
         elif args:
             now[n.index] = apply(n.op, *args)
+        elif n.op == "state" and n.name in fixed:  # never changed: what it starts as
+            now[n.index] = graph.constant(traced.start[n.name].start)
         else:
             traits = {"per_lane": n.per_lane, "per_bar": n.per_bar, "wide": n.wide}
             now[n.index] = graph.node(n.op, (), n.name, **traits)
     return replace(
         traced,
         graph=graph,
-        outputs={name: now[symbol.index] for name, symbol in traced.outputs.items()},
-        start={name: replace(leaf, per_asset=False) for name, leaf in traced.start.items()},
+        outputs={name: now[symbol.index] for name, symbol in traced.outputs.items() if name not in fixed},
+        start={name: replace(leaf, per_asset=False) for name, leaf in traced.start.items() if name not in fixed},
     )
+
+
+def _without_rare(traced: Traced) -> tuple[tuple[Symbol, ...], dict[str, Symbol]]:
+    """The rare conditions of a bar, and the outputs where none of them holds; nothing where there are none.
+
+    New nodes are added to the graph: what does not depend on the conditions is shared with the other outputs.
+    """
+    now: dict[int, Symbol | bool] = {}
+    rare = [n.args[0] for n in traced.graph.nodes if n.op == "rarely" and not n.per_lane]
+    for n in list(traced.graph.nodes):
+        args = [now[a.index] for a in n.args]
+        truths = [a for a in args if isinstance(a, bool)]
+        rest = [a for a in args if not isinstance(a, bool)]
+        if n.op == "rarely" and not n.per_lane:
+            now[n.index] = False
+        elif not truths:
+            now[n.index] = n if all(a is b for a, b in zip(args, n.args, strict=True)) else apply(n.op, *args)
+        elif n.op == "where" and isinstance(args[0], bool):
+            now[n.index] = args[1] if args[0] else args[2]
+        elif n.op == "not":
+            now[n.index] = not truths[0]
+        elif n.op in ("and", "or"):
+            decided = (n.op == "or") in truths
+            now[n.index] = n.op == "or" if decided else rest[0] if rest else n.op == "and"
+        elif n.op == "rarely":
+            now[n.index] = truths[0]
+        else:
+            return (), {}  # a condition used as a value: run every bar whole
+    found = {name: now[symbol.index] for name, symbol in traced.outputs.items()}
+    outputs = {name: symbol for name, symbol in found.items() if isinstance(symbol, Symbol)}
+    return (tuple(dict.fromkeys(rare)), outputs) if rare and len(outputs) == len(found) else ((), {})
 
 
 def _reachable(outputs: Iterable[Symbol]) -> set[int]:

@@ -147,7 +147,7 @@ class Symbol:
 
 _ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide"})
 COMPARISONS = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})
-_LOGIC = frozenset({"and", "or", "not"})
+_LOGIC = frozenset({"and", "or", "not", "rarely"})
 _OPERATORS = _ARITHMETIC | COMPARISONS
 LEAVES = frozenset({"constant", "parameter", "cost", "plane", "state"})
 REDUCTIONS = frozenset({"sum", "max"})
@@ -177,6 +177,10 @@ def apply(op: str, *values: Any) -> Symbol:
         raise TypeError(
             f"'{op}' takes numbers, got a condition: write where(condition, 1.0, 0.0) or as_number(condition)"
         )
+    if op == "multiply":  # by 1 is the number itself, to the bit
+        for one, other in (args, args[::-1]):
+            if one.op == "constant" and one.name == 1.0:
+                return other
     return graph.node(
         op,
         args,

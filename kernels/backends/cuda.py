@@ -57,7 +57,7 @@ class _Source:
         plan = self.plan
         self.let(2, stage.scalars)
         for n in stage.reductions:
-            self.add(2, f"real {variable(n)} = {'0.0' if n.op == 'sum' else self.number(-np.inf, wide=False)};")
+            self.add(2, f"real {variable(n)} = {'-0.0' if n.op == 'sum' else self.number(-np.inf, wide=False)};")
         for n in stage.crossing:
             self.add(2, f"{self.type(n)} x{n.index}[{self.A}];")
         self.add(2, f"#pragma unroll {self.A if self.A <= UNROLL_ASSETS else 1}")
@@ -151,9 +151,19 @@ class _Source:
                 add(2, f"const real {variable(n)} = bank_{n.name}[(long long)t * width_{n.name} + slice_{n.name}];")
         for stage in plan.stages:
             self.stage(stage, crossing)
-        self.let(2, plan.final)
-        for name, symbol in plan.commits:
-            add(2, f"state_s_{name.replace('.', '_')} = {self.value(symbol)};")
+        ends = (
+            ((plan.final, plan.commits), (plan.quiet, plan.quiet_commits))
+            if plan.rare
+            else ((plan.final, plan.commits),)
+        )
+        for number, (work, commits) in enumerate(ends):
+            if plan.rare:
+                add(2, "} else {" if number else f"if ({' || '.join(variable(n) for n in plan.rare)}) {{")
+            self.let(2 + bool(plan.rare), work)
+            for name, symbol in commits:
+                add(2 + bool(plan.rare), f"state_s_{name.replace('.', '_')} = {self.value(symbol)};")
+        if plan.rare:
+            add(2, "}")
         add(1, "}")
         add(1, "if (b == 0) continue;  // what lies before the first block is run and not kept")
         for i, name in enumerate(plan.traced.program.sums):

@@ -127,7 +127,7 @@ class _Source:
             self.body(5, stage.scalars, ())
             self.store(5, stage.scalars, "R")
         for n in stage.reductions:
-            self.add(4, f"R[{self.rows[n.index][1]}, :] = {'0.0' if n.op == 'sum' else '-np.inf'}")
+            self.add(4, f"R[{self.rows[n.index][1]}, :] = {'-0.0' if n.op == 'sum' else '-np.inf'}")
         self.add(4, f"for a in range({self.A}):")
         work = (*stage.vectors, *stage.shared, *stage.reductions)
         reads = {a.index for n in work for a in n.args} | {o.index for _, o in stage.commits}
@@ -222,9 +222,18 @@ class _Source:
                 self.gather(4, n, "s, t")
         for stage in plan.stages:
             self.stage(stage)
-        add(4, f"for l in range({LANES}):")
-        self.body(5, plan.final, tuple(o for _, o in plan.commits))
-        self.commit(5, plan.commits)
+        depth = 4
+        if plan.rare:
+            add(4, f"if {' or '.join(variable(n) for n in plan.rare)}:")
+            depth = 5
+        add(depth, f"for l in range({LANES}):")
+        self.body(depth + 1, plan.final, tuple(o for _, o in plan.commits))
+        self.commit(depth + 1, plan.commits)
+        if plan.rare:
+            add(4, "else:  # what depends on these left out")
+            add(5, f"for l in range({LANES}):")
+            self.body(6, plan.quiet, tuple(o for _, o in plan.quiet_commits))
+            self.commit(6, plan.quiet_commits)
         add(3, "if b > 0:")
         add(4, f"for l in range(min({LANES}, C - block * {LANES})):")
         for i, name in enumerate(plan.traced.program.sums):

@@ -9,7 +9,7 @@ import numpy as np
 
 from kernels.indicators import trailing_sums
 from kernels.market import FloatArray
-from kernels.ops import exp, floor, log, maximum, minimum, norm_cdf, where
+from kernels.ops import exp, floor, log, maximum, minimum, norm_cdf, rarely, where
 from kernels.option_book import OPTION_BOOK, HedgeOrder
 from kernels.option_market import OptionMarket
 from kernels.state import per_asset
@@ -50,7 +50,7 @@ def step(bar: Any, state: Rule, p: Any) -> tuple[HedgeOrder, Rule]:
     half_width = p.band if p.risk_aversion is None else _band(bar, p)
     outside = abs(distance) > half_width
     edge = where(distance > 0.0, target - half_width, target + half_width)
-    opens = bar.opens > 0.0
+    opens = rarely(bar.opens > 0.0)
     due = waited >= p.rebalance_days - CLOCK
     past = waited - p.rebalance_days * floor((waited + CLOCK) * (1.0 / p.rebalance_days))
     trade = (due & outside) | opens
