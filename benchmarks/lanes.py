@@ -22,7 +22,6 @@ from kernels.market import FloatArray
 from kernels.schedule import Schedule, Stage
 from kernels.trace import COMPARISONS, Symbol
 
-
 PROLOGUE = """
 #include <cmath>
 #include <type_traits>
