@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rules import BUDGET, CURVE, TANGLE
 from running import agree, launch, plan, run, some_values
 
-from kernels import STRATEGIES, Strategy
+from kernels import STRATEGIES, Costs, Strategy
 from kernels.launch import Backend, layout
 from kernels.ops import (
     as_number,
@@ -33,6 +33,9 @@ from kernels.ops import (
     sum_assets,
     where,
 )
+from kernels.planes import OPTION_PLANES
+from kernels.program import Program, trace
+from kernels.schedule import schedule
 from kernels.trace import Graph, Symbol
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
@@ -223,3 +226,20 @@ def test_a_bank_of_one_slice_is_a_shared_plane() -> None:
     _, shared, gathered = layout(launch(history(), BUDGET, rows))
     assert not gathered
     assert shared["momentum"].shape == (1, 400, 3)
+
+
+def test_a_bar_without_anything_rare_is_compiled_without_it() -> None:
+    """And a state that never changes is no state, of a single asset."""
+    strategy, free = STRATEGIES["option_hedge"], Costs(impact="none").free
+    off = frozenset({"risk_aversion", "delta_vol_weight", "skew_delta", "vol_target"})
+    planes = OPTION_PLANES | {p.name: True for p in strategy.planes}
+    alone = schedule(trace(Program(strategy, 1, off, free), planes))
+    assert not alone.stages
+    assert len(alone.rare) == 3  # a cycle opens, one turns, the first bar with a return
+    assert 0 < len(alone.quiet) < len(alone.final)
+    assert not {"rule.scale", "account.impact"} & set(alone.state)
+    turned = {name for name, _ in alone.commits} - {name for name, _ in alone.quiet_commits}
+    assert turned == {"account.cycle_value", "sums.trades", "sums.wins"}
+    with_assets = schedule(trace(Program(strategy, 2, off, free), planes))
+    assert with_assets.stages
+    assert not with_assets.rare

@@ -15,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from studies import Watch, option_plans, run_one, same
+from studies import Watch, option_plans, run_one, same, write_study
 
 from cluster import job, output, pool, ray_pool
-from cluster.plan import Plan
+from cluster.config import load_study
+from cluster.plan import Plan, make_plans
 from cluster.pool import LocalPool, Progress
 from cluster.ray_pool import RayPool
 from cluster.worker import Task
@@ -294,3 +295,13 @@ def test_a_killed_run_is_resumed_to_the_same_studies_and_records(alone: Alone, t
     expected = sorted(["baseline unhedged", *(f"trial {number}" for number in range(24))])
     assert runs_in_mlflow(uri) == {plan.config.name: expected for plan in plans}
     assert_same_files(plans, alone("sobol"))
+
+
+def test_the_mistakes_of_every_study_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    mistakes = ("targets.sharp={at_least: 1, reservation: 0}", "strategy.search.lookbak=[20, 30]")
+    with pytest.raises(InputError) as refused:
+        make_plans([load_study(path, [mistake]) for mistake in mistakes], tmp_path / "runs")
+    assert "targets.sharp: unknown metric" in str(refused.value)
+    assert "strategy.search.lookbak: no such parameter" in str(refused.value)
+    assert not (tmp_path / "runs").exists()
