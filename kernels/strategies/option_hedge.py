@@ -150,7 +150,7 @@ def in_desk_words(p: Mapping[str, Any]) -> str:
     """
     days, ratio = p["rebalance_days"], p["hedge_ratio"]
     clock = "day" if days == 1.0 else f"{24.0 * days:.4g} hours" if days < 1.0 else f"{days:.4g} days"
-    size = f"size {p['exposure']:g} x capital"
+    size = f"size {p['exposure']:.3g} x capital"
     if p["vol_target"] is not None:
         size += f", scaled to {p['vol_target']:.0%} realised volatility"
     if ratio == 0.0 and not p["gamma_hedge_ratio"]:
@@ -162,9 +162,11 @@ def in_desk_words(p: Mapping[str, Any]) -> str:
         told[-1] += f", tilted by {p['skew_delta']:+g} x vega / (S sqrt(tau))"
     where_to = "to the target" if p["trade_to"] == "centre" else "to the band's edge"
     if p["risk_aversion"] is not None:
-        told.append(f"look every {clock}, trade outside the Whalley-Wilmott band of {p['risk_aversion']:g}, {where_to}")
+        told.append(
+            f"look every {clock}, trade outside the Whalley-Wilmott band of {p['risk_aversion']:.3g}, {where_to}"
+        )
     elif p["band"] > 0.0:
-        told.append(f"look every {clock}, trade when more than {p['band']:g} shares per option off, {where_to}")
+        told.append(f"look every {clock}, trade when more than {p['band']:.3g} shares per option off, {where_to}")
     else:
         told.append(f"trade every {clock}")
     if p["gamma_hedge_ratio"]:
