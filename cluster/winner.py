@@ -60,7 +60,7 @@ def examine(plan: Plan, study: Study, best: pd.DataFrame) -> Winner:
     engine = engine_for(plan, configuration)
 
     def at(multiple: float) -> pd.DataFrame:
-        return replace(engine, costs=plan.costs.times(multiple)).metrics(configuration)
+        return engine.charging(plan.costs.times(multiple)).metrics(configuration)
 
     highest = largest_multiple(plan.costs)
     multiples = [multiple for multiple in MULTIPLES if multiple <= max(highest, 1.0)]

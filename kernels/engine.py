@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +76,14 @@ class Engine:
     def __post_init__(self) -> None:
         self.blocks = Blocks.monthly(self.market)
         self._store = PlaneStore(self.market, self.strategy, self.costs)
+
+    def charging(self, costs: Costs) -> Engine:
+        """The same engine at other costs of the same fill, on which alone planes depend: they are shared."""
+        if costs.fill != self.costs.fill:
+            raise ValueError(f"fill {costs.fill} needs an engine of its own, this one has planes for {self.costs.fill}")
+        other = copy(self)
+        other.costs = costs
+        return other
 
     def run(self, configurations: pd.DataFrame) -> Backtest:
         """Backtest every row and keep its block statistics: F * B * S * C * 8 bytes."""
