@@ -27,6 +27,7 @@ from kernels.market_check import Description
 from kernels.option_market import OptionMarket
 from tracking.address import ui_command
 
+BEST_OF_A_TICKER = 3  # rows of each where there are several
 MOST_GAPS = 30  # of a market's gaps listed one by one
 
 
@@ -145,18 +146,20 @@ def outcome_json(outcomes: Sequence[Outcome], portfolio: Portfolio | InputError 
 
 
 def show_tickers(console: Console, outcomes: Sequence[Outcome], portfolio: Portfolio | InputError) -> None:
-    """The best trial of each ticker's study, their portfolio, what to do, and the time they took together."""
+    """The best trials of each ticker, the portfolio of the first of each, what to do, and the time it took."""
     plan = outcomes[0].plan
     table = Table(title="the best of each ticker", title_justify="left")
     for head in ("", *plan.space.searched, "score", "targets_met", *plan.targets.metrics):
         table.add_column(head.replace("_", "\n"), justify="left" if not head else "right")
     for outcome in outcomes:
-        row = {str(k): v for k, v in outcome.found.best.iloc[0].items()}
-        own = outcome.plan
-        cells = [_value(row[name]) for name in own.space.searched]
-        cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(own.targets.metrics)}"]
-        cells += [own.metric(m).text(row[own.metric(m).name]) for m in own.targets.metrics]
-        table.add_row(", ".join(own.market.tickers), *cells, end_section=outcome is outcomes[-1])
+        own, rows = outcome.plan, outcome.found.best.head(BEST_OF_A_TICKER)
+        for number, (_, line) in enumerate(rows.iterrows(), start=1):
+            row = {str(k): v for k, v in line.items()}
+            cells = [_value(row[name]) for name in own.space.searched]
+            cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(own.targets.metrics)}"]
+            cells += [own.metric(m).text(row[own.metric(m).name]) for m in own.targets.metrics]
+            ticker = ", ".join(own.market.tickers) if number == 1 else ""
+            table.add_row(ticker, *cells, style="" if number == 1 else "dim", end_section=number == len(rows))
     if isinstance(portfolio, Portfolio):
         for label, line in portfolio.rows.drop(index="members").iterrows():
             row = {str(k): v for k, v in line.items()}
