@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -46,6 +47,16 @@ def crypto8(shared_data: Path) -> Market:
 def market() -> Market:
     """400 synthetic bars of 3 assets (tests/histories.py)."""
     return history()
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """No pictures of the studies of this module: they take seconds each."""
+    from cluster import output  # here: tests of kernels run where cluster's dependencies are not installed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "draw", lambda *_: ())
+        yield
 
 
 @pytest.fixture(scope="session", params=COMPILED)

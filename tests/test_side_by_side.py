@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from studies import Watch, option_plans, run_one, same, write_study
 
-from cluster import job, output, pool, ray_pool
+from cluster import job, pool, ray_pool
 from cluster.config import load_study
 from cluster.plan import Plan, make_plans
 from cluster.pool import LocalPool, Progress
@@ -27,6 +27,7 @@ from kernels.errors import InputError
 from tracking.recorder import Recorder
 from tracking.records import StudyRecord
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 TICKERS = ("NEAR", "FAR", "LAST")
 QUICK = (f"market.tickers=[{', '.join(TICKERS)}]", "market.scenarios=2", "market.days=31", "compute.backend=numpy")
 CONTINUOUS = ("search.trials=24", "search.batch=8", "strategy.search.exposure={low: 0.5, high: 2.0}")
@@ -37,14 +38,6 @@ SEARCHES = {
 }
 Alone = Callable[[str], list[Plan]]
 FILES = ("configs.parquet", "trials.parquet", "baselines.parquet")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def undrawn() -> Iterator[None]:
-    """No pictures: they take seconds per study."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output, "draw", lambda *_: ())
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import yaml
 from mlflow import MlflowClient
 from studies import Watch, option_plans, same, small_plan
 
-from cluster import job, output
+from cluster import job
 from cluster.advice import say
 from cluster.cli import main
 from cluster.portfolio import Portfolio, conclude
@@ -25,13 +24,7 @@ from cluster.winner import CLOSE
 from kernels import METRICS, STRATEGIES, Costs, InputError
 from kernels.metrics import aggregate
 
-
-@pytest.fixture(scope="module", autouse=True)
-def undrawn() -> Iterator[None]:
-    """No pictures: they take seconds per study."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output, "draw", lambda *_: ())
-        yield
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
