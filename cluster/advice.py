@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cluster.plan import Plan
-from cluster.winner import CLOSE, MOST, Neighbours, Winner
+from cluster.winner import CLOSE, Neighbours, Winner, most
 from kernels import Strategy
 from kernels.market import FloatArray
 from search.targets import Targets
@@ -97,8 +97,8 @@ def _targets(plan: Plan, row: pd.Series) -> str:
 def _scatter(returns: FloatArray, shortfall: float) -> str:
     """How the total return scatters over paths, and whether its median flatters it."""
     median, mean = float(np.median(returns)), float(np.mean(returns))
-    told = f"Over {len(returns):,} paths it returns {median:.2%} in the median and {mean:.2%} on average, and loses "
-    told += f"{shortfall:.1%} in the worst 5 %"
+    told = f"Over {len(returns):,} paths it returns {median:.2%} in the median and {mean:.2%} on average, and "
+    told += f"{'loses' if shortfall > 0.0 else 'gains'} {abs(shortfall):.1%} in the worst 5 %"
     flattered = median > 0.0 and mean < 0.5 * median
     return (
         f"{told}: it gains a little often and loses much seldom, which the median does not show."
@@ -125,7 +125,11 @@ def _costs(plan: Plan, winner: Winner) -> str:
     if end == 0.0:
         return f"{told}. It loses money even without costs."
     if math.isinf(end):
-        return f"{told}." if row["cost_paid"] == 0.0 else f"{told}. It still earns at {MOST:g} times these costs."
+        return (
+            f"{told}."
+            if row["cost_paid"] == 0.0
+            else f"{told}. It still earns at {most(plan.costs):.3g} times these costs."
+        )
     return f"{told}. It earns nothing at {end:.3g} times these costs."
 
 
@@ -144,7 +148,8 @@ def _neighbours(near: Neighbours) -> str:
 
 
 def _joined(words: Sequence[str]) -> str:
-    """
+    """Words as one would list them.
+
     >>> _joined(["a", "b", "c"]), _joined(["a"])
     ('a, b or c', 'a')
     """

@@ -41,7 +41,7 @@ class Winner:
     `stress` and `unseen` have metrics, score, targets_met and margins by their names; `stress` has a row per multiple of
     the costs. `unseen` is of paths of another stream, None where the market has one history only. `break_even` is the
     multiple of the costs at which the total return is nothing: 0 where it loses without costs, infinity where no multiple
-    up to `MOST` takes all. `bars` and `unseen_bars` are its statistics bar by bar, on every path.
+    up to `most` takes all. `bars` and `unseen_bars` are its statistics bar by bar, on every path.
     """
 
     configuration: pd.DataFrame  # one row
@@ -69,7 +69,7 @@ def examine(plan: Plan, study: Study, best: pd.DataFrame) -> Winner:
     return Winner(
         configuration,
         _scored(plan, stress).set_axis(pd.Index(multiples, name="costs")),
-        break_even(lambda multiple: float(at(multiple)["total_return"].iloc[0]), most=min(MOST, highest)),
+        break_even(lambda multiple: float(at(multiple)["total_return"].iloc[0]), up_to=most(plan.costs)),
         neighbours(study, float(best["score"].iloc[0])),
         engine.bars(configuration),
         None if fresh is None else _scored(plan, fresh.metrics(configuration)).iloc[0],
@@ -92,7 +92,7 @@ def unseen_market(plan: Plan, configurations: pd.DataFrame) -> Engine | None:
     return replace(engine_for(plan, configurations), market=market)
 
 
-def break_even(earned: Callable[[float], float], most: float = MOST) -> float:
+def break_even(earned: Callable[[float], float], up_to: float = MOST) -> float:
     """The multiple of the costs at which nothing is earned, by bisection of `earned(multiple)`, which falls with it.
 
     >>> round(break_even(lambda multiple: 3.1 - multiple), 1), break_even(lambda _: -1.0), break_even(lambda _: 1.0)
@@ -100,11 +100,11 @@ def break_even(earned: Callable[[float], float], most: float = MOST) -> float:
     """
     if not earned(0.0) > 0.0:
         return 0.0
-    low, high = 0.0, min(1.0, most)
+    low, high = 0.0, min(1.0, up_to)
     while earned(high) > 0.0:
-        if high >= most:
+        if high >= up_to:
             return math.inf
-        low, high = high, min(2.0 * high, most)
+        low, high = high, min(2.0 * high, up_to)
     while high - low > EXACT * high:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if earned(middle) > 0.0 else (low, middle)
@@ -144,6 +144,15 @@ def path_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
 def _scored(plan: Plan, measured: pd.DataFrame) -> pd.DataFrame:
     scores = plan.targets.score(measured).drop(columns="status", errors="ignore")
     return pd.concat([measured, scores.reset_index(drop=True)], axis="columns")
+
+
+def most(costs: Costs) -> float:
+    """The multiple of the costs up to which a break-even is looked for.
+
+    >>> most(Costs(fee_bps=5.0)), round(most(Costs(option_spread=0.25)), 2)
+    (64.0, 3.96)
+    """
+    return min(MOST, largest_multiple(costs))
 
 
 def largest_multiple(costs: Costs) -> float:

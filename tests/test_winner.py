@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from studies import Watch, option_plans, same, small_plan
 
 from cluster import job
-from cluster.advice import say
+from cluster.advice import advise, say
 from cluster.cli import main
 from cluster.portfolio import Portfolio, conclude
 from cluster.running import Outcome
@@ -161,6 +161,16 @@ def test_costs_that_are_none_have_no_multiple() -> None:
     assert Costs(5.0, 2.0, option_spread=0.01).times(3.0) == Costs(15.0, 6.0, option_spread=0.03)
     with pytest.raises(InputError, match="option_spread from 0 to below 1"):
         Costs(option_spread=0.4).times(3.0)
+
+
+def test_an_end_that_is_not_reached_is_told_as_far_as_it_was_looked_for(outcome: Outcome) -> None:
+    """Half-spreads of a third of the mark cannot be multiplied by 64; three times is as dear as they get."""
+    found, plan = outcome.found, outcome.plan
+    endless = replace(found.winner, break_even=math.inf)
+    returns = np.zeros(2)
+    assert "It still earns at 64 times these costs." in " ".join(advise(plan, endless, found.baselines, returns))
+    dear = replace(plan, costs=Costs(option_spread=0.33))
+    assert "It still earns at 3 times these costs." in " ".join(advise(dear, endless, found.baselines, returns))
 
 
 # ---- the portfolio
