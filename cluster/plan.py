@@ -15,7 +15,7 @@ import pandas as pd
 from cluster import sources
 from cluster.config import StudyConfig
 from cluster.pool import chunks, cores
-from cluster.ray_pool import check_address
+from cluster.ray_session import check_address
 from cluster.study_text import missing_file
 from cluster.worker import Task
 from kernels import STRATEGIES, Costs, Market, Strategy, load_strategy

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
-import socket
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cluster.pool import PoolError, Progress, chunks, cores, joined
+from cluster.pool import PoolError, Progress, chunks, joined
+from cluster.ray_session import last_line, reason, start_ray
 from cluster.worker import Task, Worker, from_arrow, to_arrow
-from kernels.errors import InputError
 
 IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
 ATTEMPTS = 3  # how often a chunk may lose its worker, or a worker die while it starts, before the study stops
 START_SECONDS = 300.0  # for a first worker to stand ready: Ray waits for ever for cores that no node has
-ANSWER_SECONDS = 2.0  # for a cluster's address to answer
 
 
 @dataclass
@@ -59,7 +55,7 @@ class RayPool:
         self._ray = ray
         self._started_here = not ray.is_initialized()
         if self._started_here:
-            _start_ray(ray, address, workers, gpus, threads)
+            start_ray(ray, address, workers, gpus, threads)
         self._names = [f" of {', '.join(task.market.tickers)}" if len(tasks) > 1 else "" for task in tasks]
         self._given, self._threads = tasks, threads
         self._tasks = [ray.put(task) for task in tasks]
@@ -121,11 +117,11 @@ class RayPool:
         try:
             metrics = from_arrow(ray.get(answers[0]))
         except ray.exceptions.RayTaskError as error:  # first: it is also an instance of what the chunk raised
-            raise PoolError(f"{self._told(chunk)} raised {_reason(error)}") from error
+            raise PoolError(f"{self._told(chunk)} raised {reason(error)}") from error
         except ray.exceptions.RayError as error:  # the worker, its node or its result is gone
             self._lost[chunk] += 1
             if self._lost[chunk] >= ATTEMPTS:
-                raise PoolError(f"{self._told(chunk)} lost its worker {ATTEMPTS} times: {_reason(error)}") from error
+                raise PoolError(f"{self._told(chunk)} lost its worker {ATTEMPTS} times: {reason(error)}") from error
             self._replace(worker, chunk)
         else:
             self._batches[chunk.task].done[chunk.number] = metrics
@@ -168,7 +164,7 @@ class RayPool:
         except self._ray.exceptions.RayError as error:
             self._stillborn += 1
             if getattr(error, "actor_init_failed", False) or self._stillborn >= ATTEMPTS * self.workers:
-                raise PoolError(f"a worker could not start: {_last_line(error)}") from error
+                raise PoolError(f"a worker could not start: {last_line(error)}") from error
             self._start(number)
         else:
             self._stillborn = 0
@@ -181,61 +177,3 @@ class RayPool:
             f"{there.get('GPU', 0):g} GPU and {there.get('CPU', 0):g} cores in all, perhaps in use; free some, or set "
             "compute.workers"
         )
-
-
-def check_address(address: str) -> None:
-    """Refuse a cluster's address where nothing answers; Ray itself would try for two minutes and end the process.
-
-    >>> check_address("auto")
-    Traceback (most recent call last):
-    ...
-    kernels.errors.InputError: compute.address: HOST:PORT of a Ray cluster's head is needed, such as 10.0.0.5:6379, got 'auto'
-    """
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(
-            f"compute.address: HOST:PORT of a Ray cluster's head is needed, such as 10.0.0.5:6379, got {address!r}"
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
-        raise InputError(
-            f"compute.address: nothing answers at {address} ({error.strerror or error}); start the cluster "
-            "(ray start --head), correct the address, or leave it out to compute on this machine"
-        ) from error
-
-
-def _start_ray(ray: Any, address: str | None, workers: int, gpus: int, threads: int) -> None:
-    """A private cluster on loopback, or the one at `address` with this code sent along."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers without a GPU keep their environment
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    if address is None:
-        ray.init(
-            address="local",  # without it Ray joins whatever cluster it finds on this machine
-            num_cpus=max(cores(), workers * threads),
-            num_gpus=workers * gpus,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
-        return
-    check_address(address)
-    root = Path(__file__).resolve().parent.parent
-    packages = [str(root / name) for name in ("cluster", "kernels", "search", "tracking")]
-    try:
-        ray.init(address=address, runtime_env={"py_modules": packages, "excludes": ["__pycache__"]}, **quiet)
-    except (OSError, RuntimeError, ValueError, SystemExit) as error:  # Ray's C++ core asks Python to exit
-        raise InputError(f"compute.address: no Ray cluster can be joined at {address} ({_reason(error)})") from error
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, without Ray's report of where."""
-    raised = getattr(error, "cause", None)  # what the worker's own code raised, where it did
-    if not isinstance(raised, BaseException):
-        raised = error
-    return f"{type(raised).__name__}: {_last_line(raised)}"
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"

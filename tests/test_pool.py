@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from studies import LEARNING, run_one, same, small_plan
 
-from cluster import output, pool, ray_pool
+from cluster import output, pool, ray_pool, ray_session
 from cluster.plan import Plan
 from cluster.pool import LocalPool, Pool, PoolError, Progress, chunks, open_pool
 from cluster.ray_pool import RayPool
@@ -36,7 +36,7 @@ def forget(_: int) -> None:
 def ray() -> Iterator[Any]:
     """A private cluster of 4 cores that the pools of this module share: Ray takes seconds to start."""
     ray = pytest.importorskip("ray")
-    ray_pool._start_ray(ray, None, workers=4, gpus=0, threads=1)
+    ray_session.start_ray(ray, None, workers=4, gpus=0, threads=1)
     yield ray
     ray.shutdown()
 

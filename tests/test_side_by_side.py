@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from studies import Watch, option_plans, run_one, same, write_study
 
-from cluster import job, pool, ray_pool
+from cluster import job, pool, ray_session
 from cluster.config import load_study
 from cluster.plan import Plan, make_plans
 from cluster.pool import LocalPool, Progress
@@ -58,7 +58,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
 def ray() -> Iterator[Any]:
     """A private cluster of 2 cores."""
     ray = pytest.importorskip("ray")
-    ray_pool._start_ray(ray, None, workers=2, gpus=0, threads=1)
+    ray_session.start_ray(ray, None, workers=2, gpus=0, threads=1)
     yield ray
     ray.shutdown()
 
