@@ -166,6 +166,38 @@ def schema() -> None:
 
 
 @app.command()
+def mlflow(
+    backend: Annotated[str, typer.Option(help="The database with the records.", envvar="MLFLOW_BACKEND_STORE_URI")] = (
+        "sqlite:///mlflow.db"
+    ),
+    port: Annotated[int, typer.Option(help="0 is any free one.", min=0, max=65535)] = 5000,
+    host: Annotated[str, typer.Option(help="Where it listens; 127.0.0.1 is for this machine alone.")] = "127.0.0.1",
+    allowed_hosts: Annotated[str | None, typer.Option(help="Names under which others reach it, by commas.")] = None,
+    artifacts: Annotated[Path | None, typer.Option(help="Folder of files; default: beside the database.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1, max=8)] = 1,
+    create: Annotated[bool, typer.Option("--create", help="Begin an empty SQLite file.")] = False,
+) -> None:
+    """Browse trials: start MLflow's server on this machine, until Ctrl-C."""
+    from cluster.mlflow_server import ServerError, make_server, serve
+
+    try:
+        serve(
+            make_server(
+                backend,
+                artifacts=artifacts,
+                host=host,
+                port=port,
+                allowed_hosts=allowed_hosts,
+                workers=workers,
+                create=create,
+            )
+        )
+    except ServerError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.command()
 def doctor() -> None:
     """Show versions, the backends that work here and why others do not, Ray and MLflow."""
     from cluster.doctor import examine

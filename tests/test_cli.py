@@ -76,7 +76,7 @@ def test_a_run_tells_what_it_did_where_no_terminal_is(folder: Path, hedgegrid: C
     assert re.search(r"disabled .* of 4", hedgegrid.out)
     assert "targets: sharpe >= 1.00" in hedgegrid.out
     assert "files: runs/small/" in hedgegrid.out
-    assert f"mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db" in hedgegrid.out
+    assert f"hedgegrid mlflow --backend sqlite:///{folder}/mlflow.db" in hedgegrid.out
     assert "http://localhost:5000/#/experiments/" in hedgegrid.out
     assert "\x1b" not in hedgegrid.out  # no colours, no bar
     assert hedgegrid.err == ""

@@ -305,7 +305,7 @@ def test_a_deleted_experiment_is_refused_with_the_way_back(uri: str) -> None:
 
 
 def test_the_ui_is_one_command_for_a_file_and_none_for_a_server() -> None:
-    assert ui_command("sqlite:///my runs.db") == "mlflow ui --backend-store-uri 'sqlite:///my runs.db'"
+    assert ui_command("sqlite:///my runs.db") == "hedgegrid mlflow --backend 'sqlite:///my runs.db'"
     assert ui_command("http://localhost:5000") is None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracking import store_file
-from tracking.address import TrackingError, check_tracking_uri, shown, sqlite_path
+from tracking.address import TrackingError, artifact_folder, check_tracking_uri, shown, sqlite_path
 from tracking.entities import (
     NOTE_TAG,
     STUDY_TAG,
@@ -105,7 +105,7 @@ def _experiment_id(client: MlflowClient, name: str, sqlite_file: Path | None) ->
     if found is None:
         beside = None
         if sqlite_file is not None:
-            beside = (sqlite_file.parent / f"{sqlite_file.stem}-artifacts").as_uri()
+            beside = artifact_folder(sqlite_file).as_uri()
         # The kind opens the experiment on its run table instead of asking what it is for.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return str(client.create_experiment(name, artifact_location=beside, tags=tags))

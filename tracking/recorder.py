@@ -22,6 +22,7 @@ import numpy as np
 from tracking import store_file
 from tracking.address import TrackingError, shown, sqlite_path
 from tracking.entities import NOTE_TAG, STUDY_TAG, TRIAL_TAG, log_batch, source_tags, split_finite
+from tracking.links import LOCAL, study_link, trials_link
 from tracking.projection import Projection, first_line, open_projection, plainly
 from tracking.records import Status, StudyRecord, TrialRecord
 
@@ -97,17 +98,16 @@ class Recorder:
             log_batch(self._at.client, self._at.run_id, at_ms=_now(), metrics=finite, tags=labels)
 
     def study_url(self, ui: str | None = None) -> str:
-        """Where MLflow's UI at `ui` shows the study (default: the server's, or a local `mlflow ui`)."""
-        return f"{self._experiment_url(ui)}/{self._at.run_id}"
+        """Where MLflow's UI at `ui` shows the study (default: the server's, or that of `hedgegrid mlflow`)."""
+        return study_link(ui or self._ui, self._at.experiment_id, self._at.run_id)
 
     def trials_url(self, ui: str | None = None) -> str:
         """The same for the table of its trials, best score first, with the columns that the study names."""
-        view = f"viewStateShareKey={self._study.study_id}&workflowType=machine_learning"
-        return f"{self._experiment_url(ui)}?{view}"
+        return trials_link(ui or self._ui, self._at.experiment_id, self._study.study_id)
 
-    def _experiment_url(self, ui: str | None) -> str:
-        base = ui or (self._uri if self._uri.startswith("http") else "http://localhost:5000")
-        return f"{base.rstrip('/')}/#/experiments/{self._at.experiment_id}/runs"
+    @property
+    def _ui(self) -> str:
+        return self._uri if self._uri.startswith("http") else LOCAL
 
     def close(self, status: Status = "FINISHED") -> None:
         """Write what is waiting, end the study's run, leave a SQLite file in order; once."""
