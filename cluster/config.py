@@ -288,12 +288,14 @@ class TrackingConfig(Section):
     """Where MLflow keeps the trials; experiment null is hedgegrid/<strategy>.
 
     A study of more than `max_runs` trials records its best `max_runs` at the end; all are in configs.parquet.
+    `system_metrics` adds how busy this machine, its GPUs and the cluster are, every ten seconds, to the study's own run.
     """
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str | None = None
     enabled: Flag = True
     max_runs: Annotated[Whole, Field(ge=1)] = 2000
+    system_metrics: Flag = True
 
 
 def _default_targets() -> dict[str, TargetKeys | None]:

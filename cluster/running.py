@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
 from search.study import Batch, Study
+from tracking.machine import watched
 from tracking.recorder import Recorder
 
 
@@ -64,7 +65,8 @@ def opened(plans: Sequence[Plan], *, resume: bool) -> Iterator[list[Running]]:
             for study in studies:
                 study.undo()
             raise InputError(problems)
-        yield studies
+        with watched([study.measured for study in studies if study.plan.config.tracking.system_metrics]):
+            yield studies
 
 
 class Running:
@@ -98,6 +100,11 @@ class Running:
         if self.plan.config.tracking.enabled:
             with self.clock("records"):
                 self._recorder = at_the_end.enter_context(open_recorder(self.plan, self._identity))
+
+    def measured(self, values: Mapping[str, float]) -> None:
+        """How busy the machines are now, by name, among the system metrics of the study's run in MLflow."""
+        if self._recorder:
+            self._recorder.measured(values)
 
     def undo(self) -> None:
         """Leave nothing of a study that was not there before and does not begin."""

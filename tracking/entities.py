@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STUDY_TAG = "hedgegrid.study_id"
 TRIAL_TAG = "hedgegrid.trial"
 NOTE_TAG = "mlflow.note.content"
+SYSTEM = "system/"  # what the UI shows apart, as system metrics
 LONGEST_PARAM = 6000  # characters; MLflow's limit
 COLUMN_WIDTH = 110  # pixels: a number in the UI's digits, and most names
 LONGEST_DIGEST = 36  # characters; MLflow's limit
@@ -30,13 +31,14 @@ def log_batch(
     params: Mapping[str, object] | None = None,
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
+    step: int = 0,
 ) -> None:
     """Everything about a run in one call: five times as fast as one call each."""
     from mlflow.entities import Metric, Param, RunTag
 
     client.log_batch(
         run_id,
-        metrics=[Metric(name, float(value), at_ms, 0) for name, value in (metrics or {}).items()],
+        metrics=[Metric(name, float(value), at_ms, step) for name, value in (metrics or {}).items()],
         params=[Param(name, cut(value)) for name, value in (params or {}).items()],
         tags=[RunTag(name, value) for name, value in (tags or {}).items()],
     )

@@ -21,10 +21,10 @@ import numpy as np
 
 from tracking import store_file
 from tracking.address import TrackingError, shown, sqlite_path
-from tracking.entities import NOTE_TAG, STUDY_TAG, TRIAL_TAG, log_batch, source_tags, split_finite
+from tracking.entities import NOTE_TAG, STUDY_TAG, SYSTEM, TRIAL_TAG, log_batch, source_tags, split_finite
 from tracking.links import LOCAL, study_link, trials_link
 from tracking.projection import Projection, first_line, open_projection, plainly
-from tracking.records import Status, StudyRecord, TrialRecord
+from tracking.records import Status, StudyRecord, TrialRecord, UseRecord
 
 WAITING = 1000  # trials that may wait to be written before `record` waits too
 BATCH = 100  # trials between two updates of the running best
@@ -50,8 +50,9 @@ class Recorder:
             "mlflow.parentRunId": projection.run_id,
             **source_tags(study),
         }
-        self._queue: queue.Queue[TrialRecord | None] = queue.Queue(maxsize=WAITING)
+        self._queue: queue.Queue[TrialRecord | UseRecord | None] = queue.Queue(maxsize=WAITING)
         self._failure: Exception | None = None
+        self._began_ms: int | None = None  # asked for when it is needed
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="mlflow-recorder", daemon=True)
         self._thread.start()
@@ -68,6 +69,15 @@ class Recorder:
         """Hand over trials; returns at once unless a thousand are waiting."""
         for trial in trials:
             self._put(trial)
+
+    def measured(self, values: Mapping[str, float]) -> None:
+        """How busy the machines are now (`ray_workers`: 4), on the study's own run as system metrics.
+
+        Called from any thread; never waits and never raises: what cannot be taken is left out.
+        """
+        if not self._closed and self._failure is None:
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(UseRecord(values, _now()))
 
     @property
     def pending(self) -> int:
@@ -141,7 +151,7 @@ class Recorder:
         except TrackingError as second:
             error.add_note(str(second))  # the study's own error stays the one that is raised
 
-    def _put(self, item: TrialRecord | None) -> None:
+    def _put(self, item: TrialRecord | UseRecord | None) -> None:
         while True:
             self._raise_failure()
             with contextlib.suppress(queue.Full):
@@ -162,15 +172,18 @@ class Recorder:
             while more:
                 batch = self._take()
                 more = None not in batch
-                trials = [trial for trial in batch if trial is not None]
+                trials = [item for item in batch if isinstance(item, TrialRecord)]
                 with self._turn:
                     for trial in trials:
                         self._write(trial)
                     self._write_running_best(trials)
+                    for item in batch:
+                        if isinstance(item, UseRecord):
+                            self._write_use(item)
         except Exception as error:  # raised again in the study's own thread
             self._failure = error
 
-    def _take(self) -> list[TrialRecord | None]:
+    def _take(self) -> list[TrialRecord | UseRecord | None]:
         """At least one item; everything that waits, up to `BATCH`."""
         batch = [self._queue.get()]
         with contextlib.suppress(queue.Empty):
@@ -212,6 +225,15 @@ class Recorder:
         ]
         self._at.client.log_batch(self._at.run_id, metrics=points)
         steps.update(new)
+
+    def _write_use(self, use: UseRecord) -> None:
+        """At the step of the seconds since the study began, so that a resumed study goes on along the same axis."""
+        if self._began_ms is None:
+            self._began_ms = int(self._at.client.get_run(self._at.run_id).info.start_time)
+        finite, _ = split_finite(use.values)
+        seconds = max(0, use.at_ms - self._began_ms) // 1000
+        values = {f"{SYSTEM}{name}": value for name, value in finite.items()}
+        log_batch(self._at.client, self._at.run_id, at_ms=use.at_ms, metrics=values, step=seconds)
 
 
 def _now() -> int:
