@@ -100,10 +100,14 @@ def publish(recorder: Recorder, plan: Plan, written: list[Path], found: Findings
 
 
 def note(plan: Plan, found: Findings, trials: int) -> str:
-    """The study in Markdown: the question, the best trials beside the baselines, what to do, what to keep in mind."""
+    """The study in Markdown: what to do, the question, the best trials beside the baselines, what to keep in mind.
+
+    MLflow's page has the study's name above it, and shows three lines until it is asked for more.
+    """
+    what, *why = found.advice
     ranked = ["cloud_score"] if plan.config.search.cloud else []
     head = ["", *plan.space.searched, *ranked, "score", "targets_met", *plan.targets.metrics]
-    lines = [f"# {plan.config.name}", "", plan.config.question, "", tried(plan, trials), ""]
+    lines = [f"**{what}**", "", plan.config.question, "", tried(plan, trials), ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     rows = [(f"trial {r['trial']}", r) for r in found.best.head(5).to_dict("records")]
     baselines = found.baselines
@@ -116,7 +120,7 @@ def note(plan: Plan, found: Findings, trials: int) -> str:
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
         cells += [plan.metric(m).text(row[plan.metric(m).name]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {text}" for text in found.advice)]
+    lines += ["", *(f"- {text}" for text in why)]
     if found.importance:
         lines += ["", f"What moved the score: {moved(found.importance)}."]
     lines += ["", *(f"- {text}" for text in caveats(plan, trials))]

@@ -38,7 +38,7 @@ def open_recorder(plan: Plan, identity: Identity) -> Recorder:
         name=config.name,
         params=params,
         tags=_tags(plan, identity) | {"study_digest": identity.study_digest},
-        note=f"# {config.name}\n\n{config.question}\n\n(running)",
+        note=f"(running)\n\n{config.question}",
         data=DataRecord(
             name=source.rsplit("/", 1)[-1],
             digest=market.digest,

@@ -82,6 +82,19 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def run_in_frame(self, script: str) -> Any:
+        """The same inside the page's frame of another origin; None as long as there is no such frame."""
+        own, self._session = self._session, None
+        try:
+            targets = self.ask("Target.getTargets")["targetInfos"]
+            frames = [target["targetId"] for target in targets if target["type"] == "iframe"]
+            if not frames:
+                return None
+            self._session = self.ask("Target.attachToTarget", targetId=frames[0], flatten=True)["sessionId"]
+            return self.run(script)
+        finally:
+            self._session = own
+
     def text(self) -> str:
         """All that the page shows, as text."""
         return str(self.run("document.body ? document.body.innerText : ''"))
@@ -89,6 +102,10 @@ class Page:
     def wait(self, script: str, seconds: float = 60.0) -> Any:
         """The value of the expression as soon as it is true; AssertionError with the page's text where it stays false."""
         return self._until(lambda: self.run(script), script, seconds)
+
+    def wait_in_frame(self, script: str, seconds: float = 60.0) -> Any:
+        """The same inside the page's frame of another origin."""
+        return self._until(lambda: self.run_in_frame(script), script, seconds)
 
     def wait_for(self, *words: str, seconds: float = 60.0) -> str:
         """The page's text as soon as all these words are in it."""

@@ -1,4 +1,4 @@
-"""How busy this machine is while studies run: processors, memory, disk, network and GPUs, every ten seconds.
+"""How busy this machine is while studies run: processors, memory and GPUs, every ten seconds.
 
 The measuring is MLflow's own, and so are the names, which its UI groups under System metrics. What sends it is not:
 MLflow's monitor asks the store every ten seconds whether the run goes on, and writes beside the recorder, which on a
@@ -43,10 +43,10 @@ def watched(tell: Sequence[Tell], every: float = EVERY_SECONDS, first: float = F
         yield
         return
     monitors = _monitors()
-    _sample(monitors)  # use is measured from one sample to the next
     over = threading.Event()
 
     def work() -> None:
+        _sample(monitors)  # use is measured from one sample to the next of a thread
         wait = first
         while not over.wait(wait):
             values = _sample(monitors)
@@ -66,10 +66,8 @@ def watched(tell: Sequence[Tell], every: float = EVERY_SECONDS, first: float = F
 def _monitors() -> list[Monitor]:
     from mlflow.system_metrics.metrics import gpu_monitor
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-    monitors: list[Monitor] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]  # type: ignore[no-untyped-call]
+    monitors: list[Monitor] = [CPUMonitor()]  # type: ignore[no-untyped-call]
     # What a device does not tell (a slice of a GPU has no use of its own) would be a line of log every ten seconds.
     logging.getLogger(gpu_monitor.__name__).setLevel(logging.ERROR)
     with contextlib.suppress(ImportError, RuntimeError):  # no nvidia-ml-py, no driver
