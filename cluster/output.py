@@ -108,14 +108,12 @@ def note(plan: Plan, found: Findings, trials: int) -> str:
     ranked = ["cloud_score"] if plan.config.search.cloud else []
     head = ["", *plan.space.searched, *ranked, "score", "targets_met", *plan.targets.metrics]
     lines = [f"**{what}**", "", plan.config.question, "", tried(plan, trials), ""]
-    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     rows = [(f"trial {r['trial']}", r) for r in found.best.head(5).to_dict("records")]
     baselines = found.baselines
     rows += [(str(i), r) for i, r in zip(baselines.index, baselines.to_dict("records"), strict=True)]
     for label, row in rows:
-        cells = [
-            plan.parameter(p).text(row[p]) if isinstance(row[p], float) else str(row[p]) for p in plan.space.searched
-        ]
+        cells = [_parameter(plan, p, row[p]) for p in plan.space.searched]
         cells += [f"{row[name]:.3f}" if name in row else "" for name in ranked]  # a baseline is no cloud
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
         cells += [plan.metric(m).text(row[plan.metric(m).name]) for m in plan.targets.metrics]
@@ -125,6 +123,13 @@ def note(plan: Plan, found: Findings, trials: int) -> str:
         lines += ["", f"What moved the score: {moved(found.importance)}."]
     lines += ["", *(f"- {text}" for text in caveats(plan, trials))]
     return "\n".join(lines)
+
+
+def _parameter(plan: Plan, name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    shown = plan.parameter(name)
+    return shown.text(value) if shown.percent or not np.isfinite(value) else f"{value:.4g}"
 
 
 def tried(plan: Plan, trials: int) -> str:
