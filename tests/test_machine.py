@@ -78,6 +78,34 @@ def test_the_machine_is_measured_until_the_block_ends() -> None:
     assert "machine-watch" not in {thread.name for thread in threading.enumerate()}
 
 
+class OneDevice:
+    """MLflow's monitor of GPUs, as it answers where there is one."""
+
+    def collect_metrics(self) -> None:
+        pass
+
+    def aggregate_metrics(self) -> dict[str, float]:
+        return {"gpu_0_utilization_percentage": 97.0, "gpu_0_memory_usage_megabytes": 4321.0}
+
+    def clear_metrics(self) -> None:
+        pass
+
+
+def test_devices_are_measured_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlflow.system_metrics.metrics.gpu_monitor.GPUMonitor", OneDevice)
+    told: list[dict[str, float]] = []
+    first = threading.Event()
+
+    def tell(values: Any) -> None:
+        told.append(dict(values))
+        first.set()
+
+    with watched([tell], first=0.0):
+        assert first.wait(20)
+    assert told[0]["gpu_0_utilization_percentage"] == 97.0
+    assert "cpu_utilization_percentage" in told[0]
+
+
 @pytest.mark.parametrize("asked_for", [True, False])
 def test_a_study_has_system_metrics_unless_it_says_no(
     asked_for: bool, tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch
