@@ -108,7 +108,7 @@ def note(plan: Plan, found: Findings, trials: int) -> str:
     ranked = ["cloud_score"] if plan.config.search.cloud else []
     head = ["", *plan.space.searched, *ranked, "score", "targets_met", *plan.targets.metrics]
     lines = [f"**{what}**", "", plan.config.question, "", tried(plan, trials), ""]
-    lines += ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     rows = [(f"trial {r['trial']}", r) for r in found.best.head(5).to_dict("records")]
     baselines = found.baselines
     rows += [(str(i), r) for i, r in zip(baselines.index, baselines.to_dict("records"), strict=True)]
