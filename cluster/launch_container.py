@@ -8,6 +8,7 @@ from typing import Any
 
 from cluster.launch_file import get, mapping, sequence
 from cluster.launch_rules import image_problems, pinned
+from cluster.study_text import short
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 _INSTALLS = re.compile(r"pip install (?P<what>[^&|;]*)")
@@ -57,7 +58,7 @@ def _cuda_problems(path: str, image: str) -> Iterator[str]:
 def _install_problems(path: str, command: str) -> Iterator[str]:
     for found in _INSTALLS.finditer(command):
         if not any(said in found["what"] for said in ("--constraint", "--no-deps", "==")):
-            yield f"{path}: packages have exact versions, got pip install {found['what'].strip()}; add --constraint"
+            yield f"{path}: packages have exact versions, got {short(' '.join(found[0].split()))}; add --constraint"
 
 
 def compose_problems(config: dict[str, Any]) -> Iterator[str]:
@@ -81,7 +82,7 @@ def compose_problems(config: dict[str, Any]) -> Iterator[str]:
                 yield f"{path}.{key}: a list is needed, got {service[key]!r}"
         for port in sequence(service, "ports"):
             if (host := _host(port)) not in LOOPBACK:
-                yield f"{path}.ports: a port is on loopback, got {port!r} ({host or 'every address'}); write 127.0.0.1:"
+                yield f"{path}.ports: a port is on loopback, got {port!r} ({host or 'every address'}); write 127.0.0.1: before it"
         for key in ("privileged", "network_mode"):
             if service.get(key) in (True, "host"):
                 yield f"{path}.{key}: nothing here needs it, got {service[key]}; remove it"
@@ -107,7 +108,7 @@ def _mlflow_problems(path: str, service: dict[str, Any], image: str) -> Iterator
     if "mlflow server" not in words:
         return
     hosts = re.search(r"--allowed-hosts[= ](\S+)", words)
-    if hosts is None or "*" in hosts[1].split(","):
+    if hosts is None or "*" in hosts[1].strip("'\"").split(","):
         got = hosts[1] if hosts else "none"
         yield f"{path}.command: MLflow answers named hosts, got --allowed-hosts {got}; name them, such as localhost:5000"
     if "--disable-security-middleware" in words:

@@ -13,7 +13,7 @@ from cluster.study_text import missing_file, repeated_keys, syntax_mistake
 from kernels.errors import InputError
 
 Kind = Literal["launcher", "kuberay", "skypilot", "compose", "dockerfile"]
-INSTRUCTIONS = ("FROM ", "ARG ")  # one of them begins a Dockerfile
+INSTRUCTIONS = ("FROM", "ARG")  # one of them begins a Dockerfile
 MARKS = ("EDIT-ME", "REGISTRY/")  # what stands where the files that come with HedgeGrid want a name of yours
 
 
@@ -42,7 +42,7 @@ def read_launch_file(path: Path) -> LaunchFile:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text, {error}") from None
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if lines and lines[0].upper().startswith(INSTRUCTIONS):
+    if lines and lines[0].split()[0].upper() in INSTRUCTIONS:
         return LaunchFile(path, "dockerfile", text, (), ())
     documents, repeated = _documents(path, text)
     for document in documents:

@@ -31,7 +31,7 @@ JOB_ENDS: dict[str, tuple[Callable[[Any], bool], str, str]] = {  # (allowed, an 
     "shutdownAfterJobFinishes": (lambda x: x is True, "true", "a finished study's machines are ended"),
     "ttlSecondsAfterFinished": (lambda x: _whole(x, 0), "60", "a finished study's machines are ended soon"),
     "activeDeadlineSeconds": (lambda x: _whole(x, 1), "43200", "an endless study is ended"),
-    "backoffLimit": (lambda x: _whole(x, 0), "2", "how often a study whose head is lost is begun anew is said"),
+    "backoffLimit": (lambda x: _whole(x, 0), "2", "a study that lost its head goes on, and not for ever"),
 }
 
 

@@ -40,9 +40,10 @@ def common_problems(file: LaunchFile) -> Iterator[str]:
     told = set()
     for document in file.documents:
         for path, value in leaves(document):
-            if isinstance(value, str) and _is_secret(path, value, document):
+            secret = _secret(path, value, document) if isinstance(value, str) else None
+            if secret is not None:
                 told.add(value)
-                yield _no_secret(path, value)
+                yield _no_secret(path, secret)
     for number, line in enumerate(file.text.splitlines(), 1):
         found = _SECRET_TEXT.search(line)
         if found and not any(part in value for value in told for part in (found[0], line.strip())):
@@ -51,15 +52,16 @@ def common_problems(file: LaunchFile) -> Iterator[str]:
         yield f"{found[0]!r}: runs whatever the network answers; install a package at an exact version"
 
 
-def _is_secret(path: str, value: str, document: dict[str, Any]) -> bool:
-    if _SECRET_TEXT.search(value):
-        return True
+def _secret(path: str, value: str, document: dict[str, Any]) -> str | None:
+    """The secret in a value: something of a secret's form, or whatever stands under a secret's name."""
+    if found := _SECRET_TEXT.search(value):
+        return found[0]
     key = path.rsplit(".", 1)[-1]
     if key == "value":  # Kubernetes: {name: X_TOKEN, value: ...}
         names = dict(leaves(document))
         key = str(names.get(f"{path.removesuffix('.value')}.name", ""))
     literal = value.strip() and value.lower() not in _ANSWERS and value[0] not in "$~/"
-    return bool(_SECRET_KEY.search(key) and literal)
+    return value if _SECRET_KEY.search(key) and literal else None
 
 
 def _no_secret(where: str, value: str) -> str:
