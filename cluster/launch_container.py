@@ -82,7 +82,8 @@ def compose_problems(config: dict[str, Any]) -> Iterator[str]:
                 yield f"{path}.{key}: a list is needed, got {service[key]!r}"
         for port in sequence(service, "ports"):
             if (host := _host(port)) not in LOOPBACK:
-                yield f"{path}.ports: a port is on loopback, got {port!r} ({host or 'every address'}); write 127.0.0.1: before it"
+                where = host or "every address"
+                yield f"{path}.ports: a port is on loopback, got {port!r} ({where}); write 127.0.0.1: before it"
         for key in ("privileged", "network_mode"):
             if service.get(key) in (True, "host"):
                 yield f"{path}.{key}: nothing here needs it, got {service[key]}; remove it"

@@ -159,7 +159,7 @@ def _start_problems(config: dict[str, Any]) -> Iterator[str]:
             if key.startswith("head") and "--autoscaling-config" not in command:
                 yield f"{key}: no worker ever starts without --autoscaling-config=~/ray_bootstrap_config.yaml; add it"
     if not any(str(remote).endswith("/.ray/auth_token") for remote in mapping(config, "file_mounts")):
-        yield "file_mounts: the nodes need the token; add /home/ray/.ray/auth_token: ~/.ray/auth_token"
+        yield "file_mounts: the nodes need the token; add ~/.ray/auth_token: ~/.ray/auth_token"
 
 
 def launcher_rows(config: dict[str, Any]) -> Iterator[tuple[str, ...]]:

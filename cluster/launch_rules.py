@@ -74,8 +74,10 @@ def _no_secret(where: str, value: str) -> str:
 def image_problems(path: str, image: Any) -> Iterator[str]:
     """An image has an exact version, and the Ray in it is the one that HedgeGrid is tested with.
 
-    >>> list(image_problems("docker.image", "postgres:17.6")), next(image_problems("docker.image", "postgres"))[:54]
-    ([], "docker.image: an image has an exact version, got 'postg")
+    >>> list(image_problems("image", "postgres:17.6"))
+    []
+    >>> list(image_problems("image", "postgres"))
+    ["image: an image has an exact version, got 'postgres'; add it, as in postgres:17.6, or a digest"]
     """
     if not isinstance(image, str) or not image:
         yield f"{path}: an image is needed, got {image!r}; name one with its exact version, such as postgres:17.6"

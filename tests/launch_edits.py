@@ -54,7 +54,7 @@ MISTAKES = [
     Mistake("compose.yaml", '"127.0.0.1:5000:5000"', '"0.0.0.0:5000:5000"', "got '0.0.0.0:5000:5000' (0.0.0.0); write"),
     # tokens and secrets
     Mistake("aws.yaml", "RAY_AUTH_MODE=token ray start", "ray start", "head_start_ray_commands: Ray asks for a token"),
-    Mistake("gcp.yaml", "  /home/ray/.ray/auth_token: ~/.ray/auth_token\n", "", "file_mounts: the nodes need the token"),
+    Mistake("gcp.yaml", "  ~/.ray/auth_token: ~/.ray/auth_token\n", "", "file_mounts: the nodes need the token"),
     Mistake("kuberay-rayjob.yaml", "authOptions: {mode: token}", "authOptions: {mode: disabled}", "without a token"),
     Mistake("skypilot.yaml", "RAY_AUTH_TOKEN: null", "RAY_AUTH_TOKEN: 0123456789abcdef", "secrets.RAY_AUTH_TOKEN: no secret"),
     Mistake("compose.yaml", "POSTGRES_PASSWORD_FILE: /run/secrets/db_password", "POSTGRES_PASSWORD: hunter2", "got one of 7"),
