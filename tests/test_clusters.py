@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,13 @@ def test_every_file_begins_with_how_to_use_it(path: Path) -> None:
     assert all(line.startswith("#") for line in head)
     words = [line[2:].split(":")[0] for line in head if re.match(r"# [A-Z][a-z]+:", line)]
     assert [word for word in words if word != "Note"] == ["Edit", "Check", "Up", "Study", "Look", "Down", "Idle"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=names(SHIPPED))
+def test_a_command_over_several_lines_can_be_copied(path: Path) -> None:
+    lines = path.read_text().split("\n\n", 1)[0].splitlines()
+    for line, following in pairwise(lines):
+        assert line.endswith("\\") == following.startswith("#" + 11 * " ")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=names(SHIPPED))
