@@ -25,8 +25,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Market data.")
 kernel_app = typer.Typer(no_args_is_help=True, help="Generated kernels.")
+cluster_app = typer.Typer(no_args_is_help=True, help="Files that launch a cluster.")
 app.add_typer(data_app, name="data")
 app.add_typer(kernel_app, name="kernel")
+app.add_typer(cluster_app, name="cluster")
 
 RUNS = Path("runs")
 WIDE = 160  # columns of text where there is no terminal
@@ -146,6 +148,18 @@ def kernel_show(
     code = read_code(file, "--file") if file else None
     chosen = load_strategy(strategy, code, origin=str(file))
     print(generated_source(chosen, backend, n_assets=assets, precision=precision), end="")
+
+
+@cluster_app.command("check")
+def cluster_check(
+    file: Annotated[
+        Path, typer.Argument(help="Launcher, KubeRay, SkyPilot, Compose or Dockerfile.", show_default=False)
+    ],
+) -> None:
+    """Show what a file such as configs/clusters/aws.yaml would launch, or every reason not to. Launches nothing."""
+    from cluster.cluster_check import check, show
+
+    show(_console(), check(file))
 
 
 @app.command()

@@ -267,13 +267,17 @@ class SearchConfig(Section):
 
 
 class ComputeConfig(Section):
-    """Who computes."""
+    """Who computes, and the seconds after which Ray's workers count as lost: a chunk on its worker, a pool of which no
+    worker stands ready any more, a pool of which none has yet."""
 
     backend: Literal["auto", "numpy", "numba", "cuda"] = "auto"
     precision: Literal["float64", "mixed"] = "float64"
     pool: Literal["auto", "local", "ray"] = "auto"
     address: str | None = None
     workers: Annotated[Whole, Field(ge=1)] | None = None
+    chunk_seconds: Annotated[Number, Field(gt=0)] = 600.0
+    stall_seconds: Annotated[Number, Field(gt=0)] = 120.0
+    start_seconds: Annotated[Number, Field(gt=0)] = 300.0
 
     @model_validator(mode="after")
     def _address_is_used(self) -> ComputeConfig:

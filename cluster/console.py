@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from cluster.advice import wanted
+from cluster.chunks import MOST_ROWS, MOST_SECONDS
 from cluster.live import bar_steps, duration, market_size
 from cluster.output import caveats, moved
 from cluster.plan import Plan
@@ -50,7 +51,7 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     if outcome.found.importance:
         console.print(f"what moved the score: {moved(outcome.found.importance)}")
     _advise(console, outcome.found.advice)
-    for caveat in caveats(plan, outcome.trials):
+    for caveat in caveats(plan, outcome.trials, outcome.found.quarantined):
         console.print(f"note: {escape(caveat)}")
     console.print(f"time: {_spent(outcome.seconds)}")
     _say_where(console, outcome)
@@ -134,7 +135,7 @@ def outcome_json(outcomes: Sequence[Outcome], portfolio: Portfolio | InputError 
             if outcome.found.winner.unseen is None
             else _plain(outcome.found.winner.unseen.to_dict()),
             "advice": outcome.found.advice,
-            "caveats": caveats(outcome.plan, outcome.trials),
+            "caveats": caveats(outcome.plan, outcome.trials, outcome.found.quarantined),
             "study_url": outcome.study_url,
         }
         for outcome in outcomes
@@ -176,7 +177,7 @@ def show_tickers(console: Console, outcomes: Sequence[Outcome], portfolio: Portf
     else:
         console.print(f"\n{escape(str(portfolio))}")
     console.print()
-    told = [caveats(outcome.plan, outcome.trials) for outcome in outcomes]
+    told = [caveats(outcome.plan, outcome.trials, outcome.found.quarantined) for outcome in outcomes]
     for caveat in dict.fromkeys(sentence for each in told for sentence in each):
         console.print(f"note: {escape(caveat)}")
     for outcome in outcomes:
@@ -212,7 +213,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         "configurations",
         f"{clouds}{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}",
     )
-    table.add_row("chunks", f"{plan.chunks:,} in batches of {plan.together:,}")
+    chunk = min(round(rate * MOST_SECONDS), MOST_ROWS, plan.together)
+    table.add_row("chunks", f"of up to {chunk:,} configurations, in batches of {plan.together:,}")
     steps = bar_steps(market, plan.configurations + len(plan.baselines))
     table.add_row("bar-steps", f"{steps:,}")
     table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")

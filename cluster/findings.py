@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cluster.advice import advise
+from cluster.events import QUARANTINED
 from cluster.plan import Plan
 from cluster.winner import Winner, examine, path_table
 from search.study import Study
@@ -17,7 +18,7 @@ class Findings:
     """Tables have parameters, metrics, score and margins as the study's results do; of baselines the index is their label.
 
     `paths` has every metric on each path of the best trial and the baselines, columns label, path, metrics, status; of a
-    market with one history a row each.
+    market with one history a row each. `quarantined` configurations could not be computed.
     """
 
     best: pd.DataFrame
@@ -26,6 +27,7 @@ class Findings:
     winner: Winner
     advice: list[str]
     paths: pd.DataFrame
+    quarantined: int
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -40,7 +42,14 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     rows = compared(best, baselines)
     paths = path_table(plan, rows)
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
-    return Findings(best, baselines, study.importance(), winner, advise(plan, winner, baselines, returns), paths)
+    advice = advise(plan, winner, baselines, returns)
+    return Findings(best, baselines, study.importance(), winner, advice, paths, _quarantined(plan, study))
+
+
+def _quarantined(plan: Plan, study: Study) -> int:
+    if not (plan.folder / QUARANTINED).exists():
+        return 0
+    return sum(int((table["status"] == "quarantined").sum()) for table in study.configurations())
 
 
 def compared(best: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:

@@ -9,18 +9,15 @@ from typing import Protocol
 import pandas as pd
 
 from cluster.plan import Plan
-from cluster.pool import Pool, open_pool
-from cluster.running import Clock, Outcome, opened
+from cluster.pool import Pool, Watch, open_pool
+from cluster.running import Clock, Outcome, Watching, opened
 
 
-class Display(Protocol):
+class Display(Watch, Protocol):
     """What shows a run while it goes on."""
 
     def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
         """The workers stand ready; so many trials of each study were `done` before."""
-
-    def advanced(self, configurations: int) -> None:
-        """So many more configurations have been backtested."""
 
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
         """A batch of that study has been scored and committed."""
@@ -42,12 +39,13 @@ def run(plans: Sequence[Plan], display: Display, *, resume: bool = False, top: i
         with clock("workers"):
             pool = open_pool([plan.task for plan in plans], plans[0].config.compute)
         with closing(pool):
+            watching = Watching(display, studies)
             display.started(plans, pool, [study.done_before for study in studies])
             for number, plan in enumerate(plans):
                 pool.submit(number, plan.baselines)
             while pool.busy:
                 with clock("backtests"):
-                    number, metrics = pool.result(display.advanced)
+                    number, metrics = pool.result(watching)
                 study = studies[number]
                 if study.baselines is None:
                     study.compare(metrics)

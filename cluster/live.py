@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cluster.plan import Plan
-from cluster.pool import Pool
+from cluster.pool import Event, Pool
 from kernels import Market
 from kernels.option_market import OptionMarket
 
@@ -81,6 +81,11 @@ class Live:
                 f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left} left, "
                 f"best score {self._scores(self._console.width)}"
             )
+
+    def happened(self, event: Event) -> None:
+        """Say what was lost and what became of it."""
+        if not self._quiet:
+            self._console.print(escape(event.text), style="yellow" if event.kind == "chunks_quarantined" else "dim")
 
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
         """Keep the best scores in view."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from cluster.events import QUARANTINED
 from cluster.findings import Findings
 from cluster.identity import Identity, replace_text
 from cluster.plan import Plan
@@ -81,8 +82,10 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def publish(recorder: Recorder, plan: Plan, written: list[Path], found: Findings, trials: int) -> None:
-    """The study's note, best metrics and files on its own run."""
+def publish(
+    recorder: Recorder, plan: Plan, written: list[Path], found: Findings, trials: int, events: Mapping[str, str]
+) -> None:
+    """The study's note, best metrics and files on its own run, and how many workers and chunks were lost."""
     for name in ("study.yaml", "best.yaml", "advice.md"):
         recorder.text(name, (plan.folder / name).read_text())
     recorder.artifact(plan.folder / "paths.parquet")
@@ -95,6 +98,7 @@ def publish(recorder: Recorder, plan: Plan, written: list[Path], found: Findings
         tags={
             "best_trial": str(int(top["trial"])),
             "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",
+            **events,
         },
     )
 
@@ -121,7 +125,7 @@ def note(plan: Plan, found: Findings, trials: int) -> str:
     lines += ["", *(f"- {text}" for text in why)]
     if found.importance:
         lines += ["", f"What moved the score: {moved(found.importance)}."]
-    lines += ["", *(f"- {text}" for text in caveats(plan, trials))]
+    lines += ["", *(f"- {text}" for text in caveats(plan, trials, found.quarantined))]
     return "\n".join(lines)
 
 
@@ -154,9 +158,14 @@ def moved(importance: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in importance.items())
 
 
-def caveats(plan: Plan, trials: int) -> list[str]:
+def caveats(plan: Plan, trials: int, quarantined: int) -> list[str]:
     """What a reader must be told about these numbers."""
     told = []
+    if quarantined:
+        told.append(
+            f"{quarantined:,} configurations could not be computed and count as missing every target: they and their "
+            f"errors stand in {plan.folder / QUARANTINED}."
+        )
     configurations = trials * plan.config.search.configs_per_trial
     if configurations > 1:
         told.append(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from cluster import sources
 from cluster.config import StudyConfig
-from cluster.pool import chunks, cores
+from cluster.pool import cores
 from cluster.ray_session import check_address
 from cluster.study_text import missing_file
 from cluster.worker import Task
@@ -94,13 +94,6 @@ class Plan:
     def parameter(self, name: str) -> Quantity:
         """How a parameter of the strategy is shown."""
         return Quantity(name, self.strategy.parameter(name).unit)
-
-    @property
-    def chunks(self) -> int:
-        """Chunks that the configurations are cut into."""
-        workers = self.config.compute.workers or 1
-        whole, rest = divmod(self.configurations, self.together)
-        return whole * sum(1 for _ in chunks(self.together, workers)) + sum(1 for _ in chunks(rest, workers))
 
     @property
     def blocks(self) -> int:

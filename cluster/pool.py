@@ -5,21 +5,39 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from cluster.chunks import Speeds
 from cluster.config import ComputeConfig
 from cluster.worker import Task, Worker, from_arrow, to_arrow
 from kernels import load_strategy
 
-CHUNK = 16_384  # configurations at most in one chunk: seconds of one core, milliseconds of a GPU
-SMALLEST_CHUNK = 256  # below, a chunk costs more to send than to compute
-TELL_SECONDS = 0.5  # a pool of one process tells its progress about so often
+EVENTS = ("workers_lost", "chunks_retried", "chunks_quarantined")  # named as what is counted
 
-Progress = Callable[[int], None]  # called with the number of configurations just finished
+
+@dataclass(frozen=True)
+class Event:
+    """What went wrong and was dealt with: one of `EVENTS`, in words; the task and the configurations it concerns."""
+
+    kind: str
+    text: str
+    task: int | None = None  # None: all of them
+    configurations: pd.DataFrame | None = None  # those of a quarantined chunk
+
+
+class Watch(Protocol):
+    """Who is told how a pool gets on."""
+
+    def advanced(self, configurations: int) -> None:
+        """So many more configurations are done."""
+
+    def happened(self, event: Event) -> None:
+        """Something was lost, and what became of it."""
 
 
 class PoolError(RuntimeError):
@@ -39,6 +57,11 @@ class Pool(Protocol):
         ...
 
     @property
+    def ready(self) -> int:
+        """How many of them stand ready."""
+        ...
+
+    @property
     def where(self) -> str:
         """What they are, for a reader."""
         ...
@@ -52,7 +75,7 @@ class Pool(Protocol):
         """Hand over a batch of the task of that number. Returns at once."""
         ...
 
-    def result(self, progress: Progress) -> tuple[int, pd.DataFrame]:
+    def result(self, watch: Watch) -> tuple[int, pd.DataFrame]:
         """Wait for a batch to be done: its task, and the metrics of every configuration in the batch's order.
 
         `PoolError` where the workers cannot finish it.
@@ -64,17 +87,6 @@ class Pool(Protocol):
         ...
 
 
-def chunks(rows: int, workers: int) -> Iterator[slice]:
-    """Cut `rows` configurations into chunks: some for every worker, none too small to be worth sending.
-
-    >>> [c.stop - c.start for c in chunks(1000, 1)], [c.stop - c.start for c in chunks(40_000, 2)]
-    ([1000], [5000, 5000, 5000, 5000, 5000, 5000, 5000, 5000])
-    """
-    each = max(SMALLEST_CHUNK, min(CHUNK, -(-rows // (4 * workers)))) if workers > 1 else CHUNK
-    for start in range(0, rows, each):
-        yield slice(start, min(rows, start + each))
-
-
 def joined(parts: Sequence[pd.DataFrame], task: Task) -> pd.DataFrame:
     """The metrics of a task's chunks as one table; of none, a table without rows."""
     if parts:
@@ -83,15 +95,36 @@ def joined(parts: Sequence[pd.DataFrame], task: Task) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in metrics} | {"status": pd.Series(dtype="str")})
 
 
+def quarantined(task: Task, rows: int) -> pd.DataFrame:
+    """The metrics of configurations that could not be computed: none, and a status that says so."""
+    metrics = load_strategy(task.strategy, task.code).metrics
+    return pd.DataFrame({name: np.full(rows, np.nan) for name in metrics} | {"status": ["quarantined"] * rows})
+
+
+def chunk_name(tasks: Sequence[Task], task: int, first: int, rows: int) -> str:
+    """A chunk in words: its rows of the batch, and the tickers of its task where there are several."""
+    return f"chunk {first}-{first + rows - 1}{_of(tasks, task)}"
+
+
+def nothing_computed(tasks: Sequence[Task], task: int, rows: int, error: str) -> str:
+    """Why a study cannot go on: each chunk of a batch was quarantined."""
+    return f"nothing could be computed of a batch of {rows:,} configurations{_of(tasks, task)}: {error}"
+
+
+def _of(tasks: Sequence[Task], task: int) -> str:
+    return f" of {', '.join(tasks[task].market.tickers)}" if len(tasks) > 1 else ""
+
+
 class LocalPool:
     """This process, with all its cores: one batch after another, in the order they were submitted."""
 
-    workers = 1
+    workers = ready = 1
     where = "this process"
 
     def __init__(self, tasks: Sequence[Task], threads: int | None = None) -> None:
         self._tasks, self._worker = tasks, Worker(threads, *tasks)
         self._waiting: deque[tuple[int, pd.DataFrame]] = deque()
+        self._speeds = Speeds()
 
     @property
     def busy(self) -> bool:
@@ -102,18 +135,29 @@ class LocalPool:
         """Hand over a batch of that task."""
         self._waiting.append((task, configurations))
 
-    def result(self, progress: Progress) -> tuple[int, pd.DataFrame]:
+    def result(self, watch: Watch) -> tuple[int, pd.DataFrame]:
         """Backtest the batch that has waited longest."""
         task, configurations = self._waiting.popleft()
         done: list[pd.DataFrame] = []
-        first, rows = 0, SMALLEST_CHUNK
+        errors: list[Exception] = []
+        first = 0
         while first < len(configurations):
+            left = len(configurations) - first
+            rows = configurations.iloc[first : first + self._speeds.rows(0, task, left, workers=1)]
             began = time.perf_counter()
-            done.append(from_arrow(self._worker.run(task, to_arrow(configurations.iloc[first : first + rows]))))
-            progress(len(done[-1]))
-            first += rows
-            if time.perf_counter() - began < TELL_SECONDS:
-                rows = min(2 * rows, CHUNK)
+            try:
+                done.append(from_arrow(self._worker.run(task, to_arrow(rows))))
+            except Exception as error:
+                text = f"raised {type(error).__name__}: {error}"
+                told = f"{chunk_name(self._tasks, task, first, len(rows))} quarantined: {text}"
+                watch.happened(Event("chunks_quarantined", told, task, rows))
+                done.append(quarantined(self._tasks[task], len(rows)))
+                errors.append(error)
+                if len(errors) == len(done) and first + len(rows) == len(configurations):
+                    raise PoolError(nothing_computed(self._tasks, task, len(configurations), text)) from error
+            self._speeds.measured(0, task, len(rows), time.perf_counter() - began)
+            watch.advanced(len(rows))
+            first += len(rows)
         return task, joined(done, self._tasks[task])
 
     def close(self) -> None:
@@ -130,12 +174,15 @@ def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
         kind = "ray" if compute.address or (compute.workers or 1) > 1 else "local"
     if kind == "local":
         return LocalPool(tasks)
-    from cluster.ray_pool import RayPool  # here, since it leans on this module
+    from cluster.dispatch import Limits, WorkerPool  # here, since they lean on this module
+    from cluster.ray_fleet import RayFleet
 
     gpus = int(tasks[0].backend == "cuda")
     workers = compute.workers or (_gpus() if gpus else 1)
     threads = max(1, cores() // workers)
-    return RayPool(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
+    fleet = RayFleet(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
+    limits = Limits(compute.chunk_seconds, compute.stall_seconds, compute.start_seconds)
+    return WorkerPool(tasks, fleet, workers, limits)
 
 
 def cores() -> int:

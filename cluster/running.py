@@ -12,9 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from cluster import output
+from cluster.events import EventLog
 from cluster.findings import Findings, find, scored_baselines
 from cluster.identity import identify
 from cluster.plan import Plan
+from cluster.pool import Event, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
@@ -92,6 +94,7 @@ class Running:
         )
         self.done_before = self._study.done
         self._identity = identify(plan, self._study)
+        self._events = EventLog(plan.folder)
         self._recorder: Recorder | None = None
         self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970
 
@@ -139,6 +142,10 @@ class Running:
                 self._recorder.record(trial_records(self.plan, self._identity, rows, when))
         return rows
 
+    def happened(self, event: Event) -> None:
+        """Write down what was lost, and what became of it."""
+        self._events.keep(event)
+
     def finish(self, top: int, together: dict[str, float]) -> Outcome:
         """Examine the winner, write, close the records. `together`: its share of what all studies waited for."""
         assert self.baselines is not None
@@ -152,7 +159,7 @@ class Running:
             files = output.write(plan, self._identity, study, found)
         if recorder:
             with self.clock("records"):
-                output.publish(recorder, plan, files, found, study.trials)
+                output.publish(recorder, plan, files, found, study.trials, self._events.tags)
                 recorder.close()
         return Outcome(
             plan,
@@ -170,6 +177,24 @@ class Running:
     def _records_all(self) -> bool:
         """Whether every trial gets a run in MLflow; of a study too large for that the best do, at the end."""
         return self._study.trials <= self.plan.config.tracking.max_runs
+
+
+class Watching:
+    """Tells the display how the pool gets on, and each study what concerns it."""
+
+    def __init__(self, display: Watch, studies: Sequence[Running]) -> None:
+        self._display, self._studies = display, studies
+
+    def advanced(self, configurations: int) -> None:
+        """So many more configurations are done."""
+        self._display.advanced(configurations)
+
+    def happened(self, event: Event) -> None:
+        """Something was lost, and what became of it."""
+        self._display.happened(event)
+        for number, study in enumerate(self._studies):
+            if event.task in (None, number):
+                study.happened(event)
 
 
 class Clock:

@@ -124,17 +124,19 @@ class Targets:
     def score(self, metrics: pd.DataFrame) -> pd.DataFrame:
         """Scores of C configurations from their metrics (C rows), same index.
 
-        Columns: `score`; `targets_met`, how many of the targets; `status`, "invalid" where the metrics say
-        so or one with a target is not finite (then the score is 0 and no target is met), else "ok";
-        `margin_<metric>`, z.
+        Columns: `score`; `targets_met`, how many of the targets; `status`, that of the metrics, or "invalid" where one
+        with a target is not finite; `margin_<metric>`, z. Where the status is not "ok" the score is 0 and no target is met.
         """
         values = metrics[list(self.metrics)].to_numpy(dtype=np.float64, na_value=np.nan)  # (C, targets)
         sign = np.array([t.direction for t in self.targets], dtype=np.float64)
         wanted = np.array([t.value for t in self.targets])
         scale = np.abs(wanted - np.array([t.reservation for t in self.targets]))
         valid = np.isfinite(values).all(axis=1)
-        if "status" in metrics:
-            valid &= (metrics["status"] != "invalid").to_numpy()
+        status = (
+            metrics["status"].to_numpy(dtype=object) if "status" in metrics else np.full(len(metrics), "ok", object)
+        )
+        valid &= status == "ok"
+        status = np.where(valid | (status != "ok"), status, "invalid")
         with np.errstate(over="ignore", invalid="ignore"):
             margins = sign * (values - wanted) / scale
         met = (margins >= 0) & valid[:, None]
@@ -142,7 +144,7 @@ class Targets:
             {
                 "score": np.where(valid, _score(np.where(valid[:, None], margins, 0.0), self.weights), 0.0),
                 "targets_met": met.sum(axis=1),
-                "status": pd.Series(np.where(valid, "ok", "invalid"), index=metrics.index, dtype="str"),
+                "status": pd.Series(status, index=metrics.index, dtype="str"),
             },
             index=metrics.index,
         )

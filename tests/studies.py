@@ -11,8 +11,11 @@ import yaml
 
 from cluster import job
 from cluster.config import load_study, studies
+from cluster.dispatch import Limits, WorkerPool
 from cluster.plan import Plan, make_plan
-from cluster.pool import Pool
+from cluster.pool import Event, Pool
+from cluster.ray_fleet import RayFleet
+from cluster.worker import Task
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -80,6 +83,7 @@ class Watch:
     def __init__(self) -> None:
         self.done_before: list[int] = []
         self.configurations = 0
+        self.events: list[Event] = []
         self.rows: list[pd.DataFrame] = []
         self.order: list[str] = []  # of the studies, batch by batch
 
@@ -89,12 +93,21 @@ class Watch:
     def advanced(self, configurations: int) -> None:
         self.configurations += configurations
 
+    def happened(self, event: Event) -> None:
+        self.events.append(event)
+
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
         self.order.append(plan.config.name)
         self.rows.append(rows)
 
     def finishing(self) -> None:
         pass
+
+
+def on_ray(*tasks: Task, workers: int, threads: int = 1, limits: Limits | None = None) -> WorkerPool:
+    """A pool of Ray workers for those tasks."""
+    fleet = RayFleet(tasks, workers=workers, gpus=0, threads=threads, address=None)
+    return WorkerPool(tasks, fleet, workers, limits)
 
 
 def run_one(plan: Plan, display: job.Display | None = None, *, resume: bool = False) -> job.Outcome:

@@ -192,7 +192,7 @@ def test_a_plan_runs_nothing_and_writes_nothing(folder: Path, hedgegrid: Command
     for words in (
         "2 assets x 300 bars, 2020-01-01 to 2020-10-26",
         f"{TRIALS} trials and 2 baselines by grid",
-        "3 in batches of 5",
+        "configurations, in batches of 5",
         "hedge_threshold, hedge_strength",
         "numpy: asked for",
         "KiB",

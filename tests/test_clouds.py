@@ -324,7 +324,7 @@ def test_a_cloud_that_could_hold_nothing_but_its_point_is_refused(tmp_path: Path
 def test_a_study_file_of_clouds_leaves_rows_runs_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "draw", lambda *_: ())  # pictures take three seconds
     plan = small_plan(tmp_path, *LEARNING, "search.configs_per_trial=6", "search.cloud_radius=0.15")
-    assert (plan.trials, plan.configurations, plan.together, plan.chunks) == (12, 72, 30, 3)
+    assert (plan.trials, plan.configurations, plan.together) == (12, 72, 30)
     watch = Watch()
     outcome = run_one(plan, watch)
     assert watch.configurations == 72 + len(plan.baselines)
@@ -340,7 +340,7 @@ def test_a_study_file_of_clouds_leaves_rows_runs_and_files(tmp_path: Path, monke
     text = (plan.folder / "best.yaml").read_text()
     assert "configurations_tried: 72" in text
     assert f"cloud_score: {best['cloud_score']}" in text
-    assert "The best of 72 configurations" in output.caveats(plan, outcome.trials)[0]
+    assert "The best of 72 configurations" in output.caveats(plan, outcome.trials, 0)[0]
     assert output.tried(plan, outcome.trials) == "72 configurations tried in 12 trials."
 
     from mlflow import MlflowClient

@@ -16,7 +16,8 @@ from studies import LEARNING, SMALL, TRIALS, Watch, run_one, same, small_plan
 from cluster import job, output, study_figures
 from cluster.config import load_study
 from cluster.plan import Plan, make_plan
-from cluster.pool import LocalPool, Progress
+from cluster.pool import LocalPool
+from cluster.pool import Watch as PoolWatch
 from kernels import METRICS, STRATEGIES, backtest
 from kernels.errors import InputError
 from tracking.recorder import Recorder
@@ -185,11 +186,11 @@ class Stopping(LocalPool):
         super().__init__([plan.task])
         self._left, self._stop = batches, stop
 
-    def result(self, progress: Progress) -> tuple[int, pd.DataFrame]:
+    def result(self, watch: PoolWatch) -> tuple[int, pd.DataFrame]:
         if self._left == 0:
             raise self._stop
         self._left -= 1
-        return super().result(progress)
+        return super().result(watch)
 
 
 @pytest.mark.parametrize("overrides", [(), LEARNING], ids=["grid", "tpe"])

@@ -16,20 +16,18 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from studies import LEARNING, run_one, same, small_plan
+from studies import LEARNING, Watch, on_ray, run_one, same, small_plan
 
-from cluster import output, pool, ray_pool, ray_session
+from cluster import chunks, output, pool, ray_fleet, ray_session
+from cluster.dispatch import Limits, WorkerPool
 from cluster.plan import Plan
-from cluster.pool import LocalPool, Pool, PoolError, Progress, chunks, open_pool
-from cluster.ray_pool import RayPool
-from cluster.worker import Task, Worker
+from cluster.pool import LocalPool, Pool, PoolError, open_pool
+from cluster.pool import Watch as PoolWatch
+from cluster.ray_fleet import RayFleet
+from cluster.worker import Worker
 from kernels.errors import InputError
 
 CHUNK = 64  # rows, so that a few hundred configurations are many chunks
-
-
-def forget(_: int) -> None:
-    """Progress that nobody looks at."""
 
 
 @pytest.fixture(scope="module")
@@ -48,37 +46,33 @@ def plan(tmp_path: Path) -> Plan:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "SMALLEST_CHUNK", CHUNK)
-    monkeypatch.setattr(pool, "CHUNK", CHUNK)
+    monkeypatch.setattr(chunks, "FIRST_ROWS", CHUNK)
+    monkeypatch.setattr(chunks, "MOST_ROWS", CHUNK)
 
 
-def on_ray(*tasks: Task, workers: int) -> RayPool:
-    return RayPool(tasks, workers=workers, gpus=0, threads=1, address=None)
-
-
-def backtest(shared: Pool, rows: pd.DataFrame, progress: Progress = forget) -> pd.DataFrame:
+def backtest(shared: Pool, rows: pd.DataFrame, watch: PoolWatch | None = None) -> pd.DataFrame:
     """One batch of a pool's first task."""
     shared.submit(0, rows)
     assert shared.busy
-    task, metrics = shared.result(progress)
+    task, metrics = shared.result(watch or Watch())
     assert (task, shared.busy) == (0, False)
     return metrics
 
 
-def pids(ray: Any, shared: RayPool) -> list[int]:
-    """The processes of a pool's workers."""
-    found: list[int] = ray.get([actor.__ray_call__.remote(lambda _: os.getpid()) for actor in shared._actors.values()])
+def actors(shared: Pool) -> list[Any]:
+    """The pool's workers as Ray knows them."""
+    assert isinstance(shared, WorkerPool)
+    assert isinstance(shared._fleet, RayFleet)
+    return list(shared._fleet._actors.values())
+
+
+def pids(ray: Any, shared: Pool) -> list[int]:
+    """The processes of a pool's workers, as soon as all stand ready."""
+    found: list[int] = ray.get([actor.__ray_call__.remote(lambda _: os.getpid()) for actor in actors(shared)])
     return found
 
 
 # ---- the same numbers anywhere
-
-
-@pytest.mark.parametrize("rows", [0, 1, 63, 64, 1000, 100_000])
-@pytest.mark.parametrize("workers", [1, 2, 7])
-def test_chunks_cover_every_row_once(rows: int, workers: int) -> None:
-    covered = [row for part in chunks(rows, workers) for row in range(part.start, part.stop)]
-    assert covered == list(range(rows))
 
 
 def test_numbers_do_not_depend_on_the_workers(ray: Any, small_chunks: None, tmp_path: Path) -> None:
@@ -112,12 +106,11 @@ def test_a_study_is_the_same_on_one_worker_or_four(
 
 def test_every_configuration_is_counted_once(ray: Any, small_chunks: None, plan: Plan) -> None:
     rows = plan.space.grid_rows(0, 12).sample(300, replace=True, random_state=1, ignore_index=True)
-    counted: list[int] = []
+    watch = Watch()
     shared = on_ray(plan.task, workers=2)
-    backtest(shared, rows, counted.append)
+    backtest(shared, rows, watch)
     shared.close()
-    assert sum(counted) == len(rows)
-    assert len(counted) == len(list(chunks(len(rows), 2)))
+    assert watch.configurations == len(rows)
 
 
 # ---- a cluster of several nodes
@@ -130,14 +123,13 @@ def on_two_nodes(folder: Path) -> None:
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
-    pool.SMALLEST_CHUNK = pool.CHUNK = CHUNK
+    chunks.FIRST_ROWS = chunks.MOST_ROWS = CHUNK
     plan = small_plan(
         folder, "tracking.enabled=false", f"compute={{backend: numpy, workers: 2, address: '{cluster.address}'}}"
     )
     joined = open_pool([plan.task], plan.config.compute)
-    assert isinstance(joined, RayPool)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    places = ray.get([actor.__ray_call__.remote(whereabouts) for actor in joined._actors.values()])
+    places = ray.get([actor.__ray_call__.remote(whereabouts) for actor in actors(joined)])
     rows = plan.space.grid_rows(0, 12).sample(300, replace=True, random_state=1, ignore_index=True)
     same(backtest(joined, rows), backtest(LocalPool([plan.task]), rows))
     cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
@@ -170,25 +162,35 @@ def test_nodes_of_a_cluster_are_sent_the_code_and_may_be_lost(tmp_path: Path) ->
 # ---- what may go wrong
 
 
+class Killer(Watch):
+    """A watch that kills a worker at the first news."""
+
+    def __init__(self, victim: int) -> None:
+        super().__init__()
+        self.victim = victim
+
+    def advanced(self, configurations: int) -> None:
+        if not self.configurations:
+            os.kill(self.victim, signal.SIGKILL)
+        super().advanced(configurations)
+
+
 def test_a_killed_workers_chunks_are_run_again(ray: Any, small_chunks: None, plan: Plan) -> None:
-    rows = plan.space.grid_rows(0, 12).sample(600, replace=True, random_state=1, ignore_index=True)
+    rows = plan.space.grid_rows(0, 12).sample(1200, replace=True, random_state=1, ignore_index=True)
     shared = on_ray(plan.task, workers=2)
-    victim, _ = pids(ray, shared)
-    counted: list[int] = []
-
-    def kill_once(configurations: int) -> None:
-        if not counted:
-            os.kill(victim, signal.SIGKILL)
-        counted.append(configurations)
-
-    survived = backtest(shared, rows, kill_once)
+    watch = Killer(pids(ray, shared)[0])
+    survived = backtest(shared, rows, watch)
     shared.close()
-    assert sum(counted) == len(rows)
+    assert watch.configurations == len(rows)
     same(survived, backtest(LocalPool([plan.task]), rows))
+    lost = [event.text for event in watch.events if event.kind == "workers_lost"]
+    assert lost == [
+        "worker 1 lost: its process died (Worker unexpectedly exits with a connection error code 2. End of file)"
+    ]
 
 
 class Fragile(Worker):
-    """A worker that falls over a marked configuration: it dies at a threshold of -0.5, raises at -0.4."""
+    """A worker that falls over a marked configuration: it dies at a threshold of -0.5, raises at -0.4, hangs at -0.3."""
 
     def run(self, task: int, chunk: pa.Table) -> pa.Table:
         thresholds = chunk["hedge_threshold"].to_pylist()
@@ -196,22 +198,73 @@ class Fragile(Worker):
             os.kill(os.getpid(), signal.SIGKILL)
         if -0.4 in thresholds:
             raise ZeroDivisionError("a drawdown of nothing")
+        if -0.3 in thresholds:
+            time.sleep(3600)
         return super().run(task, chunk)
 
 
 @pytest.mark.parametrize(
     ("threshold", "message"),
-    [(-0.4, r"chunk 1 of 3 raised ZeroDivisionError: a drawdown of nothing"), (-0.5, "chunk . of 3 lost its worker 3")],
+    [
+        (-0.4, "chunk 64-127 quarantined: raised ZeroDivisionError: a drawdown of nothing"),
+        (-0.5, "chunk 64-127 quarantined: its process died"),
+        (-0.3, "chunk 64-127 quarantined: chunk 64-127 was not done after 4 s"),
+    ],
 )
-def test_a_chunk_that_cannot_be_run_stops_the_study(
-    ray: Any, small_chunks: None, plan: Plan, monkeypatch: pytest.MonkeyPatch, threshold: float, message: str
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_chunk_that_cannot_be_run_is_quarantined_and_the_others_are_not(
+    ray: Any,
+    small_chunks: None,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    threshold: float,
+    message: str,
 ) -> None:
-    rows = plan.space.grid_rows(0, 12).sample(3 * CHUNK, replace=True, random_state=1, ignore_index=True)
+    rows = plan.space.grid_rows(0, 12).sample(5 * CHUNK, replace=True, random_state=1, ignore_index=True)
+    alone = backtest(LocalPool([plan.task]), rows)
     rows.loc[CHUNK + 1, "hedge_threshold"] = threshold
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know this module
-    monkeypatch.setattr(ray_pool, "Worker", Fragile)
+    monkeypatch.setattr(ray_fleet, "Worker", Fragile)
+    shared, watch = on_ray(plan.task, workers=workers, limits=Limits(chunk=4.0)), Watch()
+    metrics = backtest(shared, rows, watch)
+    shared.close()
+    (event,) = (event for event in watch.events if event.kind == "chunks_quarantined")
+    assert event.text.startswith(message)
+    assert event.configurations is not None
+    same(event.configurations, rows.iloc[CHUNK : 2 * CHUNK])
+    poisoned = metrics["status"] == "quarantined"
+    assert list(metrics.index[poisoned]) == list(range(CHUNK, 2 * CHUNK))
+    same(metrics[~poisoned], alone[~poisoned])
+
+
+def test_in_this_process_too_what_raises_is_quarantined(
+    small_chunks: None, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = plan.space.grid_rows(0, 12).sample(3 * CHUNK, replace=True, random_state=1, ignore_index=True)
+    alone = backtest(LocalPool([plan.task]), rows)
+    rows.loc[CHUNK + 1, "hedge_threshold"] = -0.4
+    monkeypatch.setattr(pool, "Worker", Fragile)
+    watch = Watch()
+    metrics = backtest(LocalPool([plan.task]), rows, watch)
+    poisoned = metrics["status"] == "quarantined"
+    assert list(metrics.index[poisoned]) == list(range(CHUNK, 2 * CHUNK))
+    same(metrics[~poisoned], alone[~poisoned])
+    assert [event.text for event in watch.events] == [
+        "chunk 64-127 quarantined: raised ZeroDivisionError: a drawdown of nothing"
+    ]
+    with pytest.raises(PoolError, match="nothing could be computed of a batch of 12 configurations: raised ZeroDiv"):
+        backtest(LocalPool([plan.task]), rows.iloc[:12].assign(hedge_threshold=-0.4))
+
+
+def test_a_batch_of_which_nothing_can_be_computed_ends_the_run(
+    ray: Any, small_chunks: None, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = plan.space.grid_rows(0, 12).assign(hedge_threshold=-0.4)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(ray_fleet, "Worker", Fragile)
     shared = on_ray(plan.task, workers=1)
-    with pytest.raises(PoolError, match=message):
+    with pytest.raises(PoolError, match=r"nothing could be computed of a batch of 12 configurations: raised ZeroDiv"):
         backtest(shared, rows)
     shared.close()
 
@@ -227,16 +280,15 @@ def test_a_worker_that_cannot_start_is_told_with_its_reason(
     ray: Any, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr(ray_pool, "Worker", Broken)
+    monkeypatch.setattr(ray_fleet, "Worker", Broken)
     with pytest.raises(PoolError, match=r"a worker could not start: .*No module named 'kernels'"):
         backtest(on_ray(plan.task, workers=1), plan.baselines)
 
 
-def test_workers_that_no_node_has_cores_for_are_told(ray: Any, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_pool, "START_SECONDS", 1.0)
-    shared = RayPool([plan.task], workers=1, gpus=0, threads=64, address=None)
+def test_workers_that_no_node_has_cores_for_are_told(ray: Any, plan: Plan) -> None:
+    shared = on_ray(plan.task, workers=1, threads=64, limits=Limits(start=1.0))
     with pytest.raises(
-        PoolError, match=r"no worker started in 1 s: each needs 64 cores, the cluster has 0 GPU and \d+"
+        PoolError, match=r"no chunk finished for 1 s; 1 nodes alive, each worker needs 64 cores, the cluster has 0 GPU"
     ):
         backtest(shared, plan.baselines)
     shared.close()

@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from studies import Watch, option_plans, run_one, same, write_study
+from studies import Watch, on_ray, option_plans, run_one, same, write_study
 
-from cluster import job, pool, ray_session
+from cluster import chunks, job, ray_session
 from cluster.config import load_study
 from cluster.plan import Plan, make_plans
-from cluster.pool import LocalPool, Progress
-from cluster.ray_pool import RayPool
+from cluster.pool import LocalPool, PoolError
+from cluster.pool import Watch as PoolWatch
 from cluster.worker import Task
 from kernels.errors import InputError
 from tracking.recorder import Recorder
@@ -96,7 +96,8 @@ def test_each_study_gets_what_it_would_get_alone(alone: Alone, tmp_path: Path, s
 def test_workers_change_nothing(
     ray: Any, alone: Alone, tmp_path: Path, search: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "SMALLEST_CHUNK", 3)  # a batch of 8 is three chunks
+    monkeypatch.setattr(chunks, "FIRST_ROWS", 3)
+    monkeypatch.setattr(chunks, "MOST_ROWS", 3)  # a batch of 8 is three chunks
     plans = in_folder(tmp_path, *SEARCHES[search], "compute.pool=ray", "compute.workers=2")
     job.run(plans, Watch())
     assert_same_files(plans, alone(search))
@@ -132,7 +133,7 @@ def tasks_and_rows(folder: Path) -> tuple[list[Task], list[pd.DataFrame]]:
 def in_its_own_pool(task: Task, rows: pd.DataFrame) -> pd.DataFrame:
     own = LocalPool([task])
     own.submit(0, rows)
-    return own.result(lambda _: None)[1]
+    return own.result(Watch())[1]
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["all live", "one is killed"])
@@ -141,38 +142,39 @@ def test_chunks_of_all_tasks_share_the_workers(
 ) -> None:
     tasks, rows = tasks_and_rows(tmp_path)
     expected = [in_its_own_pool(task, table) for task, table in zip(tasks, rows, strict=True)]
-    monkeypatch.setattr(pool, "SMALLEST_CHUNK", 16)
-    monkeypatch.setattr(pool, "CHUNK", 16)
-    shared = RayPool(tasks, workers=2, gpus=0, threads=1, address=None)
-    counted: list[int] = []
+    monkeypatch.setattr(chunks, "FIRST_ROWS", 16)
+    monkeypatch.setattr(chunks, "MOST_ROWS", 16)
+    shared = on_ray(*tasks, workers=2)
 
-    def progress(configurations: int) -> None:
-        counted.append(configurations)
-        if killed and len(counted) == 3:
-            ray.kill(shared._actors[0])
+    class Killer(Watch):
+        def advanced(self, configurations: int) -> None:
+            if killed and self.configurations < 48 <= self.configurations + configurations:
+                ray.kill(shared._fleet._actors[1])  # type: ignore[attr-defined]
+            super().advanced(configurations)
 
+    watch = Killer()
     for number, table in enumerate(rows):
         shared.submit(number, table)
     taken = Counter[int]()
     while shared.busy:
-        number, metrics = shared.result(progress)
+        number, metrics = shared.result(watch)
         same(metrics, expected[number])
         taken[number] += 1
         if number == 0 and taken[0] < 3:  # the first task goes on while others are under way
             shared.submit(0, rows[0])
     shared.close()
     assert taken == {0: 3, 1: 1, 2: 1}
-    assert sum(counted) == 3 * len(rows[0]) + len(rows[1]) + len(rows[2])
+    assert watch.configurations == 3 * len(rows[0]) + len(rows[1]) + len(rows[2])
 
 
 def test_an_error_names_the_ticker_it_is_about(ray: Any, tmp_path: Path) -> None:
     tasks, rows = tasks_and_rows(tmp_path)
-    shared = RayPool(tasks, workers=1, gpus=0, threads=1, address=None)
+    shared = on_ray(*tasks, workers=1)
     shared.submit(0, rows[0])
     shared.submit(1, rows[1].assign(risk_aversion=1.0))  # which the task has declared off
-    with pytest.raises(pool.PoolError, match=r"chunk 0 of 1 of FAR raised ValueError: .*risk_aversion"):
+    with pytest.raises(PoolError, match=r"a batch of 100 configurations of FAR: raised ValueError: .*risk_aversion"):
         while shared.busy:
-            shared.result(lambda _: None)
+            shared.result(Watch())
     shared.close()
 
 
@@ -186,11 +188,11 @@ class Stopping(LocalPool):
         super().__init__(tasks)
         self._left = batches
 
-    def result(self, progress: Progress) -> tuple[int, pd.DataFrame]:
+    def result(self, watch: PoolWatch) -> tuple[int, pd.DataFrame]:
         if self._left == 0:
             raise KeyboardInterrupt
         self._left -= 1
-        return super().result(progress)
+        return super().result(watch)
 
 
 @pytest.mark.parametrize("batches", [1, 5], ids=["before any trial", "in the second study"])

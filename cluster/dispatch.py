@@ -1,0 +1,366 @@
+"""Which worker runs which chunk, and what becomes of a chunk whose worker is lost. What starts workers is a fleet.
+
+A chunk is pure, so running it twice is harmless; its result is kept once. Blame:
+
+- a node that dies or is taken away charges nobody: its chunks run again;
+- a worker that dies, or takes longer than the deadline, makes every chunk it had a suspect: suspects run alone;
+- a chunk that loses its worker `ALONE` times alone, `ATTEMPTS` times in all, or that raises, is quarantined: the study
+  goes on without it and says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import pandas as pd
+import pyarrow as pa
+
+from cluster.chunks import Speeds
+from cluster.pool import Event, PoolError, Watch, chunk_name, joined, nothing_computed, quarantined
+from cluster.worker import Task, from_arrow, to_arrow
+
+IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
+ALONE = 3  # workers that a chunk may take with it while nothing else runs there
+ATTEMPTS = 20  # workers that it may lose for any reason at all
+STILLBORN = 3  # workers per place that may die while they start, one after another
+LOOK_SECONDS = 1.0  # between two looks at deadlines
+
+
+class Chunk(NamedTuple):
+    """Rows `first` .. `end - 1` of the batch that a task has in the pool."""
+
+    task: int
+    first: int
+    end: int
+
+
+class Ready(NamedTuple):
+    """A worker stands ready."""
+
+    worker: int
+
+
+class Done(NamedTuple):
+    """A worker has computed a chunk."""
+
+    worker: int
+    chunk: Chunk
+    metrics: pa.Table
+
+
+class Raised(NamedTuple):
+    """A chunk raised an exception; its worker goes on."""
+
+    worker: int
+    chunk: Chunk
+    error: str
+
+
+class Lost(NamedTuple):
+    """A worker is gone, with all it had. `blameless`: its node is; `unfit`: it raised while it started."""
+
+    worker: int
+    error: str
+    blameless: bool = False
+    unfit: bool = False
+
+
+Answer = Ready | Done | Raised | Lost
+
+
+class Fleet(Protocol):
+    """What starts workers and carries chunks: Ray, or a simulation. It never retries. Times are seconds of its clock."""
+
+    where: str  # what the workers are, for a reader
+
+    def now(self) -> float:
+        """The time."""
+        ...
+
+    def start(self) -> int:
+        """Begin a worker; its number, which no other gets. `Ready` or `Lost` follows, perhaps never."""
+        ...
+
+    def send(self, worker: int, chunk: Chunk, rows: pa.Table) -> None:
+        """Hand a chunk to a worker. `Done`, `Raised` or `Lost` follows, perhaps never."""
+        ...
+
+    def end(self, worker: int) -> None:
+        """End a worker, whatever it does; nothing is heard of it any more."""
+        ...
+
+    def wait(self, seconds: float) -> Sequence[Answer]:
+        """What has happened, as soon as anything has; nothing after so many seconds."""
+        ...
+
+    def state(self) -> str:
+        """What there is to compute on, in words."""
+        ...
+
+    def close(self) -> None:
+        """End everything."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds after which a chunk's worker, the pool, a first worker's start count as lost."""
+
+    chunk: float = 600.0
+    stall: float = 120.0
+    start: float = 300.0
+
+
+@dataclass
+class _Batch:
+    """Configurations of one task on their way through the workers."""
+
+    configurations: pd.DataFrame
+    cut: int = 0  # rows that are in chunks already
+    rows: int = 0  # rows that have results
+    done: dict[int, pd.DataFrame] = field(default_factory=dict)  # by first row, whatever order they came in
+    errors: list[str] = field(default_factory=list)  # of quarantined chunks
+
+    @property
+    def left(self) -> int:
+        return len(self.configurations) - self.cut
+
+
+@dataclass
+class _Worker:
+    """A worker as its pool sees it. `since`: when it began to start, or what it does now."""
+
+    since: float
+    ready: bool = False
+    chunks: deque[Chunk] = field(default_factory=deque)  # in the order they were sent
+
+
+class WorkerPool:
+    """Workers that may be lost at any time; they keep no state, so any of them may be replaced.
+
+    A worker takes part from when it stands ready, so that a node that is slow to come, or never comes again, holds
+    nobody up. Chunks of all tasks stand in one queue, so no worker waits while any task has work.
+    """
+
+    def __init__(self, tasks: Sequence[Task], fleet: Fleet, workers: int, limits: Limits | None = None) -> None:
+        self.workers, self.where = workers, fleet.where
+        self._tasks, self._fleet, self._limits = tasks, fleet, limits or Limits()
+        self._crew: dict[int, _Worker] = {}
+        self._room: list[dict[int, None]] = [{} for _ in range(IN_FLIGHT)]  # ready workers by the chunks they have
+        self._ready = 0
+        self._stillborn = 0  # workers that died while they started, since the last one that did not
+        self._ever_ready = False
+        self._batches: dict[int, _Batch] = {}  # by task
+        self._complete: deque[int] = deque()
+        self._again: deque[Chunk] = deque()  # lost through no fault of theirs
+        self._suspects: deque[Chunk] = deque()
+        self._alone: set[Chunk] = set()  # suspects, until they are done
+        self._charges: Counter[Chunk] = Counter()
+        self._attempts: Counter[Chunk] = Counter()
+        self._speeds = Speeds()
+        self._heard = self._looked = fleet.now()
+        for _ in range(workers):
+            self._start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch has been submitted whose result has not been taken."""
+        return bool(self._batches)
+
+    @property
+    def ready(self) -> int:
+        """Workers that stand ready."""
+        return self._ready
+
+    def submit(self, task: int, configurations: pd.DataFrame) -> None:
+        """Hand over a batch of the task of that number; it queues behind those of other tasks."""
+        self._batches[task] = _Batch(configurations)
+        self._heard = self._fleet.now()
+        if not len(configurations):
+            self._complete.append(task)
+
+    def result(self, watch: Watch) -> tuple[int, pd.DataFrame]:
+        """Wait for a batch to be done: its task, and the metrics of every configuration in the batch's order."""
+        while not self._complete:
+            self._send(watch)
+            for answer in self._fleet.wait(LOOK_SECONDS):
+                self._take(answer, watch)
+            self._look(watch)
+        task = self._complete.popleft()
+        batch = self._batches.pop(task)
+        if batch.errors and len(batch.errors) == len(batch.done):
+            raise PoolError(nothing_computed(self._tasks, task, batch.rows, batch.errors[-1]))
+        return task, joined([batch.done[first] for first in sorted(batch.done)], self._tasks[task])
+
+    def close(self) -> None:
+        """End the workers."""
+        self._fleet.close()
+
+    # ---- sending
+
+    def _send(self, watch: Watch) -> None:
+        """Chunks to the workers that have room for them, the emptiest first.
+
+        A suspect goes to a worker that has nothing, which then gets nothing else; while one waits, nobody is sent a
+        second chunk, so that a worker is free soon.
+        """
+        for load, workers in enumerate(self._room):
+            for number in list(workers):
+                if load and self._suspects:
+                    return
+                if load == 0 and self._suspects:
+                    chunk: Chunk | None = self._suspects.popleft()
+                else:
+                    chunk = self._again.popleft() if self._again else self._cut(number)
+                if chunk is None:
+                    return
+                self._hand(number, chunk)
+
+    def _cut(self, number: int) -> Chunk | None:
+        """The next chunk of the batch that waits longest, of as many rows as suits the worker."""
+        for task, batch in self._batches.items():
+            if batch.left:
+                rows = self._speeds.rows(number, task, batch.left, max(1, self._ready))
+                batch.cut += rows
+                return Chunk(task, batch.cut - rows, batch.cut)
+        return None
+
+    def _hand(self, number: int, chunk: Chunk) -> None:
+        worker = self._crew[number]
+        if not worker.chunks:
+            worker.since = self._fleet.now()
+        self._place(number, -1)
+        worker.chunks.append(chunk)
+        self._place(number, +1)
+        self._fleet.send(
+            number, chunk, to_arrow(self._batches[chunk.task].configurations.iloc[chunk.first : chunk.end])
+        )
+
+    def _place(self, number: int, there: int) -> None:
+        """Take a worker off the list of those that have room, or put it there."""
+        worker = self._crew[number]
+        load = len(worker.chunks)
+        if not worker.ready or load >= IN_FLIGHT or (load and worker.chunks[0] in self._alone):
+            return
+        if there > 0:
+            self._room[load][number] = None
+        else:
+            self._room[load].pop(number, None)
+
+    # ---- what happens
+
+    def _take(self, answer: Answer, watch: Watch) -> None:
+        if answer.worker not in self._crew:  # it was given up before this was heard
+            return
+        match answer:
+            case Ready(number):
+                self._admit(number)
+            case Done(number, chunk, metrics):
+                self._finish(number, chunk, from_arrow(metrics), watch)
+            case Raised(number, chunk, error):
+                self._quarantine(chunk, error, watch)
+                self._freed(number, chunk)
+            case Lost(number, error, blameless, unfit):
+                self._lose(number, error, watch, blameless=blameless, unfit=unfit)
+
+    def _admit(self, number: int) -> None:
+        self._crew[number].ready = True
+        self._ready += 1
+        self._stillborn, self._ever_ready = 0, True
+        self._heard = self._fleet.now()
+        self._place(number, +1)
+
+    def _finish(self, number: int, chunk: Chunk, metrics: pd.DataFrame, watch: Watch) -> None:
+        now = self._fleet.now()
+        self._speeds.measured(number, chunk.task, chunk.end - chunk.first, now - self._crew[number].since)
+        self._keep(chunk, metrics, watch)
+        self._freed(number, chunk)
+
+    def _freed(self, number: int, chunk: Chunk) -> None:
+        """A worker is done with a chunk, one way or another, and goes on with its next."""
+        worker = self._crew[number]
+        self._place(number, -1)
+        worker.chunks.remove(chunk)
+        self._place(number, +1)
+        worker.since = self._heard = self._fleet.now()
+
+    def _keep(self, chunk: Chunk, metrics: pd.DataFrame, watch: Watch) -> None:
+        batch = self._batches[chunk.task]
+        assert chunk.first not in batch.done
+        batch.done[chunk.first] = metrics
+        batch.rows += len(metrics)
+        for charged in (self._charges, self._attempts):
+            charged.pop(chunk, None)
+        self._alone.discard(chunk)
+        watch.advanced(len(metrics))
+        if batch.rows == len(batch.configurations):
+            self._complete.append(chunk.task)
+
+    def _lose(self, number: int, error: str, watch: Watch, *, blameless: bool, unfit: bool = False) -> None:
+        """A worker is gone: start another, and run again what it had."""
+        worker = self._give_up(number)
+        if not worker.ready:
+            self._stillborn += not blameless
+            if (unfit and not self._ever_ready) or self._stillborn >= STILLBORN * self.workers:
+                raise PoolError(f"a worker could not start: {error}")
+        watch.happened(Event("workers_lost", f"worker {number} lost: {error}"))
+        self._start()
+        for chunk in reversed(worker.chunks):
+            self._attempts[chunk] += 1
+            self._charges[chunk] += not blameless and chunk in self._alone
+            if self._charges[chunk] >= ALONE or self._attempts[chunk] >= ATTEMPTS:
+                self._quarantine(chunk, error, watch)
+                continue
+            watch.happened(Event("chunks_retried", f"{self._told(chunk)} runs again: {error}", chunk.task))
+            if not blameless:
+                self._alone.add(chunk)
+            (self._suspects if chunk in self._alone else self._again).appendleft(chunk)
+
+    def _quarantine(self, chunk: Chunk, error: str, watch: Watch) -> None:
+        batch = self._batches[chunk.task]
+        rows = batch.configurations.iloc[chunk.first : chunk.end]
+        batch.errors.append(error)
+        watch.happened(Event("chunks_quarantined", f"{self._told(chunk)} quarantined: {error}", chunk.task, rows))
+        self._keep(chunk, quarantined(self._tasks[chunk.task], len(rows)), watch)
+
+    def _told(self, chunk: Chunk) -> str:
+        return chunk_name(self._tasks, chunk.task, chunk.first, chunk.end - chunk.first)
+
+    # ---- workers
+
+    def _start(self) -> None:
+        self._crew[self._fleet.start()] = _Worker(self._fleet.now())
+
+    def _give_up(self, number: int) -> _Worker:
+        self._place(number, -1)
+        worker = self._crew.pop(number)
+        self._ready -= worker.ready
+        self._speeds.forget(number)
+        self._fleet.end(number)
+        return worker
+
+    def _look(self, watch: Watch) -> None:
+        """Now and then: workers that take too long, and a pool that has none."""
+        now = self._fleet.now()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        for number, worker in list(self._crew.items()):
+            waited = now - worker.since
+            if worker.chunks and waited > self._limits.chunk:
+                late = f"{self._told(worker.chunks[0])} was not done after {self._limits.chunk:g} s"
+                self._lose(number, late, watch, blameless=False)
+            elif not worker.ready and waited > self._limits.start and self._ready:
+                self._give_up(number)  # stuck, or without a node: asked for anew
+                self._start()
+        limit = self._limits.stall if self._ever_ready else self._limits.start
+        if not self._ready and now - self._heard > limit:
+            left = len(self._again) + len(self._suspects)
+            rest = sum(batch.left for batch in self._batches.values())
+            raise PoolError(
+                f"no chunk finished for {limit:g} s; {self._fleet.state()}; 0 of {self.workers} workers ready, "
+                f"{left} chunks and {rest:,} configurations beside them left"
+            )
