@@ -199,7 +199,7 @@ def _spent(seconds: Mapping[str, float]) -> str:
 def show_plan(console: Console, plan: Plan) -> None:
     """What `hedgegrid run` would do."""
     market, config = plan.market, plan.config
-    rate, seconds = plan.estimate()
+    estimate = plan.estimate()
     table = Table(title=f"{config.name}: the plan (nothing has been run)", show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -218,10 +218,13 @@ def show_plan(console: Console, plan: Plan) -> None:
     table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")
     for what, size in plan.bytes().items():
         table.add_row(what, _bytes(size))
-    table.add_row(
-        "estimated time",
-        f"{duration(seconds)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
-    )
+    if estimate is None:
+        told = f"not measured: this machine cannot run {plan.choice.backend.name}, the cluster's workers do"
+    else:
+        told = (
+            f"{duration(estimate[1])} of backtests ({estimate[0]:,.0f} configurations/s on one worker, measured here)"
+        )
+    table.add_row("estimated time", told)
     table.add_row("results", str(plan.folder))
     table.add_row("MLflow", config.tracking.uri if config.tracking.enabled else "off")
     console.print(table)

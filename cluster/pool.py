@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cluster.config import ComputeConfig
+from cluster.ray_cluster import look
 from cluster.worker import Task, Worker, from_arrow, to_arrow
 from kernels import load_strategy
 
@@ -133,8 +134,11 @@ def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
     from cluster.ray_pool import RayPool  # here, since it leans on this module
 
     gpus = int(tasks[0].backend == "cuda")
-    workers = compute.workers or (_gpus() if gpus else 1)
-    threads = max(1, cores() // workers)
+    if compute.address:
+        workers, threads = look(compute.address).share(compute.workers, gpus=bool(gpus))
+    else:
+        workers = compute.workers or (_gpus() if gpus else 1)
+        threads = max(1, cores() // workers)
     return RayPool(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
 
 
