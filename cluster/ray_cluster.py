@@ -19,7 +19,7 @@ from kernels.backends import Choice, choose
 from kernels.errors import InputError
 
 ANSWER_SECONDS = 2.0  # for a cluster's address to answer
-PROBE_SECONDS = 10.0  # for the cluster to say what it is: a second here, of which half is Ray's import
+PROBE_SECONDS = 20.0  # for the cluster to say what it is: one second on an idle machine, half of it Ray's import
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,10 @@ def _token_refused(address: str) -> str:
         return (
             f"the cluster at {address} asks for a token and there is none here; copy the one of its head "
             "(ray get-auth-token) into a file of mode 0600 and name it in RAY_AUTH_TOKEN_PATH"
+        )
+    if source != "RAY_AUTH_TOKEN" and not os.access(source, os.R_OK):
+        return (
+            f"the cluster at {address} asks for a token, and the file of RAY_AUTH_TOKEN_PATH, {source}, cannot be read"
         )
     return (
         f"the cluster at {address} refuses the token of {source}; copy the one of its head (ray get-auth-token) there"

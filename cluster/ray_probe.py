@@ -26,6 +26,8 @@ def main(address: str) -> dict[str, Any]:
         os.environ["RAY_AUTH_MODE"] = wanted
         raylet.Config.initialize("")  # reads the mode again
     try:
+        if not raylet.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+            return {"token": True, "refused": "no token"}  # Ray's core would end the process
         return {"token": True, **_ask(raylet, address)}
     except AuthenticationError as error:
         return {"token": True, "refused": str(error)}
