@@ -24,6 +24,14 @@ CONFIGURATION = {
         "disable_node_updaters": True,
         "disable_launch_config_check": True,
     },
+    "auth": {},
+    **{name: {} for name in ("file_mounts", "docker")},
+    **{
+        f"{whose}{what}": []
+        for whose in ("", "head_", "worker_")
+        for what in ("setup_commands", "initialization_commands", "start_ray_commands")
+    },
+    **{"cluster_synced_files": [], "file_mounts_sync_continuously": False, "rsync_exclude": [], "rsync_filter": []},
     "head_node_type": "ray.head.default",
     "available_node_types": {
         "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},

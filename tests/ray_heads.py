@@ -77,6 +77,7 @@ def environment(token: Path, python: Path) -> dict[str, str]:
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("RAY_", "PYTHON"))}
     return kept | {
         "RAY_AUTH_MODE": "token",
+        "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "PATH": f"{python.parent}:{os.environ['PATH']}",

@@ -44,7 +44,7 @@ def test_a_cluster_grows_for_a_study_and_shrinks_after_it(possible: None, tmp_pa
         env=environment(token, Path(sys.executable)) | {"HOME": str(tmp_path), "PYTHONPATH": str(tests.parent)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
