@@ -267,7 +267,11 @@ class SearchConfig(Section):
 
 
 class ComputeConfig(Section):
-    """Who computes."""
+    """Who computes.
+
+    With the `address` of a Ray cluster, backend auto is cuda where one of its nodes has a GPU, and `workers` unset is
+    one worker per GPU, or on CPUs as many as fill all cores with the smallest node's cores each.
+    """
 
     backend: Literal["auto", "numpy", "numba", "cuda"] = "auto"
     precision: Literal["float64", "mixed"] = "float64"
