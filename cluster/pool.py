@@ -14,6 +14,7 @@ import pandas as pd
 
 from cluster.chunks import Speeds
 from cluster.config import ComputeConfig
+from cluster.ray_cluster import look
 from cluster.worker import Task, Worker, from_arrow, to_arrow
 from kernels import load_strategy
 
@@ -178,8 +179,11 @@ def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
     from cluster.ray_fleet import RayFleet
 
     gpus = int(tasks[0].backend == "cuda")
-    workers = compute.workers or (_gpus() if gpus else 1)
-    threads = max(1, cores() // workers)
+    if compute.address:
+        workers, threads = look(compute.address).share(compute.workers, gpus=bool(gpus))
+    else:
+        workers = compute.workers or (_gpus() if gpus else 1)
+        threads = max(1, cores() // workers)
     fleet = RayFleet(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
     limits = Limits(compute.chunk_seconds, compute.stall_seconds, compute.start_seconds)
     return WorkerPool(tasks, fleet, workers, limits)

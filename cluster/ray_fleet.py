@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from cluster.dispatch import Answer, Chunk, Done, Lost, Raised, Ready
 from cluster.pool import PoolError
-from cluster.ray_session import last_line, reason, start_ray
+from cluster.ray_session import last_line, reason, start_ray, stop_ray
 from cluster.worker import Task, Worker
 
 FETCH_SECONDS = 60.0  # for a result that Ray says is there to arrive
@@ -97,7 +97,7 @@ class RayFleet:
         for worker in list(self._actors):
             self.end(worker)
         if self._started_here:
-            self._ray.shutdown()
+            stop_ray(self._ray)
 
     def _heard(self, answer: Any) -> Answer:
         worker, chunk = self._asked.pop(answer)
