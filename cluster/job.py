@@ -10,7 +10,7 @@ import pandas as pd
 
 from cluster.plan import Plan
 from cluster.pool import Pool, Watch, open_pool
-from cluster.progress import Reporter
+from cluster.reporter import Reporter
 from cluster.running import Clock, Outcome, Watching, opened
 
 

@@ -20,15 +20,18 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from cluster.plan import Plan
 from cluster.pool import Event, LocalPool, Pool
+from cluster.progress import duration
 from kernels import Market
 from kernels.option_market import OptionMarket
 
 LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
 BAR_COLUMNS = 75  # of a terminal that the progress bar and its numbers take
+WORKERS_COLUMNS = 110  # of a terminal from which it shows the workers as well
 SHOW_CURSOR = b"\x1b[?25h"  # which a bar hides
 
 
@@ -79,7 +82,7 @@ class Live:
                 TextColumn("{task.fields[rate]}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                *(() if isinstance(pool, LocalPool) else (_Workers(self.workers),)),
+                *((_Workers(self.workers),) if self.workers() and self._console.width >= WORKERS_COLUMNS else ()),
                 TextColumn("{task.fields[best]}"),
                 console=self._console,
             )
@@ -110,7 +113,7 @@ class Live:
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
         """Keep the best scores in view."""
         name = plan.config.name
-        self._trials_done += rows["trial"].nunique()
+        self._trials_done += len(rows)
         self._best[name] = max(self._best.get(name, 0.0), float(rows["score"].max()))
         if self._bar:
             best = self._scores(self._console.width - BAR_COLUMNS - len(self.workers()))
@@ -170,7 +173,7 @@ class _Workers(ProgressColumn):
     """Workers as they stand whenever the bar is drawn, whether or not anything has been computed since."""
 
     def __init__(self, told: Callable[[], str]) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._told = told
 
     def render(self, task: Task) -> Text:
@@ -187,18 +190,3 @@ def market_size(market: Market | OptionMarket) -> str:
 def bar_steps(market: Market | OptionMarket, configurations: int) -> int:
     """Bars that so many configurations are stepped through, on every asset and path."""
     return configurations * market.n_scenarios * market.n_bars * market.n_assets
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people.
-
-    >>> duration(0.02), duration(95.0), duration(7500.0)
-    ('under a second', '1 min 35 s', '2 h 5 min')
-    """
-    if seconds < 1:
-        return "under a second"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

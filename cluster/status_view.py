@@ -13,8 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from cluster.live import duration
-from cluster.progress import Count, Progress
+from cluster.progress import Count, Progress, duration
 from cluster.status import Status, as_json, look
 
 LOOK_SECONDS = 1.0
@@ -114,10 +113,10 @@ def _running(found: Status) -> bool:
 
 def _pace(progress: Progress) -> dict[str, str]:
     """Speed, time left and workers of a run."""
-    speed = "not known yet"
+    speed = "not known"
     if progress.per_second_mean:
         speed = f"{progress.per_second:,.0f} configurations/s of late, {progress.per_second_mean:,.0f}/s in all"
-    left = "not known yet" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} of backtests"
+    left = "not known" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} of backtests"
     workers = f"{progress.workers_ready} of {progress.workers} ready ({progress.where})"
     return {"speed": speed, "left": left, "workers": workers if progress.where else "starting"}
 
