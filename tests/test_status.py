@@ -1,45 +1,36 @@
-"""A study watched from another terminal, stopped by signals there, killed: what its folder tells, and that it goes on."""
+"""A study watched from another terminal: what its folder tells while it runs, when it has ended, when it was killed."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import pty
 import re
 import signal
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+from drivers import ONE_BATCH, UNTRACKED, Driver, backtests_begun, progress, wait_for
 from rich.console import Console
-from studies import LEARNING, TRIALS, Watch, option_plans, run_one, same, small_plan, write_study
+from studies import TRIALS, Watch, option_plans, run_one, small_plan, write_study
 
-from cluster import job, output, stopping
+from cluster import job, output
 from cluster.cli import main
 from cluster.dispatch import Answer, Chunk, Fleet, Ready, WorkerPool
 from cluster.live import Live
 from cluster.pool import Event, LocalPool
-from cluster.progress import PROGRESS, Progress, read_progress
+from cluster.progress import PROGRESS, read_progress
 from cluster.status import State, find, look
 from cluster.status_view import show
-from cluster.stopping import INTERRUPTED, Stop
 from cluster.worker import Task
 from kernels.errors import InputError
 from search.lock import held, release
-
-UNTRACKED = "tracking.enabled=false"
-SLOW = ("search.sampler=random", "search.trials=400", "search.batch=10", "market.bars=1500", UNTRACKED)
-ONE_BATCH = ("search.sampler=random", "search.trials=40000", "search.batch=40000", "market.bars=1500", UNTRACKED)
-RAY = ("compute.pool=ray", "compute.workers=2")
-PATIENCE = 90.0  # seconds, of a test on a busy machine
 
 
 @pytest.fixture(autouse=True)
@@ -49,241 +40,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(output, "draw", lambda *_: ())
     return tmp_path
-
-
-class Driver:
-    """`hedgegrid run small.yaml` as a process of its own at a terminal of its own."""
-
-    def __init__(self, *overrides: str, resume: bool = False) -> None:
-        words = ["run", "small.yaml", *(word for o in overrides for word in ("--set", o)), *["--resume"] * resume]
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            os.environ |= {"TERM": "xterm-256color", "COLUMNS": "160"}
-            os.execv(sys.executable, [sys.executable, "-W", "error", "-m", "cluster", *words])
-        self._shown = b""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def press(self, keys: bytes) -> None:
-        """Press keys; a terminal turns Ctrl-C into a signal to all processes of its foreground group."""
-        os.write(self._terminal, keys)
-
-    def end(self) -> int:
-        """Wait for its end: the exit code, negative for a signal that killed it."""
-        _, status = os.waitpid(self.pid, 0)
-        self._reader.join(PATIENCE)
-        os.close(self._terminal)
-        return os.waitstatus_to_exitcode(status)
-
-    @property
-    def text(self) -> str:
-        """What the terminal has shown, without what moves its cursor."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown.decode())
-
-    def _read(self) -> None:
-        while True:
-            try:
-                self._shown += os.read(self._terminal, 65536)
-            except OSError:  # the other end is closed
-                return
-
-
-def progress(study: str = "small") -> Progress:
-    found = read_progress(Path("runs", study))
-    assert found
-    return found
-
-
-def wait_for(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def has(trials: int) -> Callable[[], bool]:
-    """Whether the study has committed so many trials."""
-
-    def met() -> bool:
-        found = read_progress(Path("runs", "small"))
-        return found is not None and found.phase == "backtests" and found.trials.done >= trials
-
-    return met
-
-
-def resumed(folder: Path, *overrides: str) -> pd.DataFrame:
-    """All results of the study, resumed to its end."""
-    outcome = run_one(small_plan(folder, *overrides, "search.batch=400", "compute={backend: numpy}"), resume=True)
-    assert outcome.evaluated < outcome.trials
-    return pd.read_parquet(outcome.folder / "configs.parquet")
-
-
-def uninterrupted(folder: Path, *overrides: str) -> pd.DataFrame:
-    through = folder / "through"
-    through.mkdir()
-    outcome = run_one(small_plan(through, *overrides, "search.batch=400"))
-    return pd.read_parquet(outcome.folder / "configs.parquet")
-
-
-# ---- signals
-
-
-def test_ctrl_c_finishes_the_batch_and_nothing_is_lost(folder: Path) -> None:
-    driver = Driver(*SLOW)
-    wait_for(has(20))
-    seen = look(Path("runs/small"))
-    assert (seen.state, seen.again) == ("running", None)
-    driver.press(b"\x03")
-    assert driver.end() == INTERRUPTED == 130
-    assert re.search(r"finishing the batch under way \(about .+\); press Ctrl-C again to stop at once", driver.text)
-    done = progress().trials.done
-    assert done < 400
-    assert done % 10 == 0
-    assert f"interrupted, {done} of 400 trials done; what was finished is kept, continue with:" in driver.text
-    assert "Traceback" not in driver.text
-    ended = look(Path("runs/small"))
-    assert ended.state == "interrupted"
-    assert ended.again == f"hedgegrid run small.yaml {' '.join(f'--set {o}' for o in SLOW)} --resume"
-    assert ended.again in driver.text.replace("\r\n", " ")
-    table = resumed(folder, *SLOW)
-    assert look(Path("runs/small")).state == "finished"
-    same(table, uninterrupted(folder, *SLOW))
-
-
-def test_signals_lose_no_worker_and_no_trial_where_ray_computes(folder: Path) -> None:
-    pytest.importorskip("ray")
-    driver = Driver(*SLOW, *RAY)
-    wait_for(has(10))
-    os.kill(driver.pid, signal.SIGTERM)  # which Ray would take for itself
-    assert driver.end() == INTERRUPTED
-    first = progress().trials.done
-    assert f"interrupted, {first} of 400 trials done" in driver.text
-
-    driver = Driver(*SLOW, *RAY, resume=True)
-    wait_for(has(first + 10))
-    assert progress().workers == 2
-    assert "2 Ray workers" in progress().where
-    driver.press(b"\x03")
-    assert driver.end() == INTERRUPTED
-    assert re.search(r"[012] of 2 workers", driver.text)
-    assert progress().trials.done < 400
-    assert progress().trials.done % 10 == 0
-    assert not any(progress().events.values())
-    assert not Path("runs/small/events.jsonl").exists()
-    same(resumed(folder, *SLOW), uninterrupted(folder, *SLOW))
-
-
-def test_a_second_ctrl_c_does_not_wait_for_the_batch() -> None:
-    driver = Driver(*ONE_BATCH)
-    wait_for(lambda: Path("runs/small", PROGRESS).exists() and progress().phase == "backtests")
-    driver.press(b"\x03")
-    wait_for(lambda: "press Ctrl-C again" in driver.text)
-    assert progress().trials.done == 0
-    began = time.monotonic()
-    driver.press(b"\x03")
-    assert driver.end() == INTERRUPTED
-    assert time.monotonic() - began < stopping.CLOSING_SECONDS + 5.0  # the batch takes minutes
-    assert "interrupted, 0 of 40,000 trials done; what was finished is kept, continue with:" in driver.text
-
-
-def test_a_killed_driver_is_told_from_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    driver = Driver(*ONE_BATCH)
-    wait_for(lambda: Path("runs/small", PROGRESS).exists() and progress().phase == "backtests")
-    written = progress().written
-    wait_for(lambda: progress().written > written and progress().configurations.done > 0)  # no batch has ended
-    told = status(capsys, "small.yaml", "--json")
-    assert told["state"] == "running"
-    assert told["progress"]["trials"] == {"done": 0, "of": 40_000}
-    assert 0 < told["progress"]["configurations"]["done"] < 40_000
-    assert told["progress"]["pid"] == driver.pid
-    assert told["again"] is None
-
-    os.kill(driver.pid, signal.SIGKILL)
-    assert driver.end() == -signal.SIGKILL
-    told = status(capsys, "small.yaml", "--json")
-    assert told["state"] == "died"
-    assert f"process {driver.pid}" in told["told"]
-    assert told["again"].endswith("--resume")
-
-
-@pytest.mark.parametrize("overrides", [(), LEARNING], ids=["grid", "tpe"])
-@pytest.mark.parametrize("batches", [0, 1, 2])
-def test_a_run_wished_to_stop_ends_between_batches_and_resumes_to_the_same(
-    folder: Path, overrides: tuple[str, ...], batches: int
-) -> None:
-    plan, watch = small_plan(folder, UNTRACKED, *overrides), Watch()
-    with pytest.raises(KeyboardInterrupt):
-        job.run([plan], watch, stop=lambda: len(watch.rows) == batches)
-    assert progress().phase == "interrupted"
-    assert progress().trials.done == 5 * batches
-    release(plan.folder)
-    outcome = run_one(plan, resume=batches > 0)
-    assert outcome.evaluated == TRIALS - 5 * batches
-    through = folder / "through"
-    through.mkdir()
-    same(
-        pd.read_parquet(outcome.folder / "configs.parquet"),
-        pd.read_parquet(run_one(small_plan(through, UNTRACKED, *overrides)).folder / "configs.parquet"),
-    )
-
-
-def test_a_wish_to_stop_is_for_all_studies_of_a_run(folder: Path) -> None:
-    plans, watch = option_plans(folder, "market.scenarios=2", "search.batch=2"), Watch()
-    with pytest.raises(KeyboardInterrupt):
-        job.run(plans, watch, stop=lambda: bool(watch.rows))
-    assert len(watch.rows) == 2  # the batches that both had under way
-    assert [progress(plan.config.name).trials.done for plan in plans] == [2, 2]
-    outcomes = job.run(plans, Watch(), resume=True)
-    assert [outcome.evaluated for outcome in outcomes] == [4, 4]
-
-
-def test_the_first_signal_is_a_wish_the_second_an_interrupt() -> None:
-    said: list[str] = []
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), Stop(lambda: said.append("finishing"), lambda: said.append("left")) as stop:
-        assert not stop()
-        signal.raise_signal(signal.SIGTERM)
-        assert stop()
-        wait_for(lambda: bool(said))
-        signal.raise_signal(signal.SIGINT)
-    assert said == ["finishing"]
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Stop(lambda: None, lambda: None) as stop:
-            signal.raise_signal(signal.SIGINT)
-            assert not stop()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-HANGING = """
-import signal, time
-from cluster import stopping
-stopping.CLOSING_SECONDS = {seconds}
-with stopping.Stop(lambda: None, lambda: print("left", flush=True)):
-    try:
-        for _ in range({signals}):
-            signal.raise_signal(signal.SIGINT)
-    except KeyboardInterrupt:
-        if {signals} > 2:
-            signal.raise_signal(signal.SIGTERM)
-        time.sleep(3600)  # a server that does not answer while records are closed
-"""
-
-
-@pytest.mark.parametrize(("signals", "seconds"), [(2, 0.1), (3, 3600.0)], ids=["time is up", "a third signal"])
-def test_a_process_that_does_not_close_is_ended(signals: int, seconds: float) -> None:
-    script = HANGING.format(signals=signals, seconds=seconds)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "left\n", "")
-
-
-# ---- what a folder tells
 
 
 def status(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -302,6 +58,26 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> s
     out, err = capsys.readouterr()
     assert (ended.value.code or 0) == code
     return out + err
+
+
+def test_a_killed_driver_is_told_from_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    driver = Driver(*ONE_BATCH)
+    wait_for(backtests_begun)
+    written = progress().written
+    wait_for(lambda: progress().written > written and progress().configurations.done > 0)  # no batch has ended
+    told = status(capsys, "small.yaml", "--json")
+    assert told["state"] == "running"
+    assert told["progress"]["trials"] == {"done": 0, "of": 40_000}
+    assert 0 < told["progress"]["configurations"]["done"] < 40_000
+    assert told["progress"]["pid"] == driver.pid
+    assert told["again"] is None
+
+    os.kill(driver.pid, signal.SIGKILL)
+    assert driver.end() == -signal.SIGKILL
+    told = status(capsys, "small.yaml", "--json")
+    assert told["state"] == "died"
+    assert f"process {driver.pid}" in told["told"]
+    assert told["again"].endswith("--resume")
 
 
 def test_a_finished_study_is_told_by_file_name_and_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
