@@ -68,10 +68,9 @@ def _one(found: Status) -> RenderableType:
     if (progress := found.progress) is None:
         return rows
     rows.add_row("trials", _share(progress.trials))
-    if progress.configurations != progress.trials:
-        rows.add_row("configurations", _share(progress.configurations))
     rows.add_row("best so far" if found.state != "finished" else "best", _best(progress))
     if found.state == "running":
+        rows.add_row("configurations", _share(progress.configurations))  # those of a batch under way are not kept yet
         for name, text in _pace(progress).items():
             rows.add_row(name, escape(text))
     rows.add_row("lost", lost(progress.events) or "nothing")
