@@ -1,4 +1,4 @@
-"""The command `hedgegrid` (= `python -m cluster`). Exit codes: 0 done, 2 refused input, 1 failed."""
+"""The command `hedgegrid` (= `python -m cluster`). Exit codes: 0 done, 2 refused input, 1 failed, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the final table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on standard output.")] = False,
 ) -> None:
-    """Run a study: backtest, score and record every trial."""
+    """Run a study: backtest, score and record every trial. Ctrl-C finishes what is under way; a second stops at once."""
     from cluster import console as view
     from cluster.config import load_study, studies
     from cluster.job import run as run_job
@@ -56,6 +56,7 @@ def run(
     from cluster.plan import make_plans
     from cluster.pool import PoolError
     from cluster.portfolio import conclude
+    from cluster.stopping import INTERRUPTED, Stop
     from tracking.address import TrackingError
 
     console = _console(stderr=as_json)
@@ -64,16 +65,18 @@ def run(
         plans = make_plans(studies(whole), runs)
     live = Live(console, quiet=quiet or as_json)
     portfolio = None
+    again = _again(study, overrides or [], runs)
     try:
-        outcomes = run_job(plans, live, resume=resume)
-        if len(outcomes) > 1:
-            portfolio = conclude(whole.name, runs, outcomes)
+        with Stop(live.stopping, lambda: live.leave(_kept(live.interrupted, again))) as stop:
+            outcomes = run_job(plans, live, resume=resume, stop=stop, again=again)
+            if len(outcomes) > 1:
+                portfolio = conclude(whole.name, runs, outcomes)
     except KeyboardInterrupt:
         live.close()
-        _stop("interrupted", _again(study, overrides or [], runs))
+        _stop(live.interrupted, again, INTERRUPTED)
     except (BackendError, PoolError, TrackingError, OSError) as error:
         live.close()
-        _stop(f"failed: {error}", _again(study, overrides or [], runs))
+        _stop(f"failed: {error}", again)
     finally:
         live.close()
     if as_json:
@@ -94,6 +97,20 @@ def plan(study: StudyFile, overrides: Overrides = None, runs: Runs = RUNS) -> No
     console = _console()
     for plan in make_plans(studies(load_study(study, overrides or [])), runs):
         view.show_plan(console, plan)
+
+
+@app.command()
+def status(
+    study: Annotated[str, typer.Argument(help="A study file, a study's name, or its folder.", show_default=False)],
+    runs: Runs = RUNS,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until it has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
+) -> None:
+    """Show how a study gets on that runs elsewhere, or how it ended. Only reads files."""
+    from cluster.status import find
+    from cluster.status_view import show
+
+    show(_console(), find(study, runs), watch=watch, to_json=as_json)
 
 
 @app.command()
@@ -245,6 +262,10 @@ def _again(study: Path, overrides: list[str], runs: Path) -> str:
     return shlex.join([*words, "--resume"])
 
 
-def _stop(what: str, again: str) -> NoReturn:
-    print(f"{what}; what was finished is kept, continue with:\n  {again}", file=sys.stderr)
-    raise typer.Exit(1)
+def _kept(what: str, again: str) -> str:
+    return f"{what}; what was finished is kept, continue with:\n  {again}"
+
+
+def _stop(what: str, again: str, code: int = 1) -> NoReturn:
+    print(_kept(what, again), file=sys.stderr)
+    raise typer.Exit(code)

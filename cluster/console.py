@@ -16,10 +16,11 @@ from rich.table import Table
 
 from cluster.advice import wanted
 from cluster.chunks import MOST_ROWS, MOST_SECONDS
-from cluster.live import bar_steps, duration, market_size
+from cluster.live import bar_steps, market_size
 from cluster.output import caveats, moved
 from cluster.plan import Plan
 from cluster.portfolio import Portfolio
+from cluster.progress import duration
 from cluster.running import Outcome
 from kernels import Strategy
 from kernels.errors import InputError

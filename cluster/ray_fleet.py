@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+import signal
 import textwrap
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +32,8 @@ class RayFleet:
         self._ray = ray
         self._started_here = not ray.is_initialized()
         if self._started_here:
-            start_ray(ray, address, workers, gpus, threads)
+            with _sigterm_kept():
+                start_ray(ray, address, workers, gpus, threads)
             _hush()
         self._tasks = [ray.put(task) for task in tasks]  # once on each node that has a worker
         self._threads = threads
@@ -127,6 +130,15 @@ class RayFleet:
 
     def _alive(self) -> set[str]:
         return {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Leave SIGTERM to whoever listens to it already: Ray would take it to end this process."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _hush() -> None:
