@@ -13,11 +13,15 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from kernels.errors import InputError
+from search.journal import Marks, cut, damage, mend, unmarked
+from search.manifest import Manifest
 from search.quiet import quiet
 from search.samplers import LEARNERS, SeededByTrial
 from search.space import Space
 from search.targets import Targets
 
+JOURNAL = "optuna.journal"
 RESULT = "result"
 
 
@@ -31,7 +35,7 @@ class Trials:
 
     def __init__(
         self,
-        journal: Path,
+        manifest: Manifest,
         name: str,
         space: Space,
         targets: Targets,
@@ -46,7 +50,8 @@ class Trials:
         self._trials = trials
         self._batch = batch
         self._distributions = space.distributions()
-        _mend(journal)
+        journal = manifest.folder / JOURNAL
+        mend(journal)
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
         with quiet():
             self.study = optuna.create_study(
@@ -59,6 +64,8 @@ class Trials:
         self._id = self._storage.get_study_id_from_name(name)
         self._asked = self._storage.get_n_trials(self._id)
         self._told = self._storage.get_n_trials(self._id, TrialState.COMPLETE)
+        self._marks = Marks(manifest, journal)
+        self._marks.mark(self._told)
 
     @property
     def done(self) -> int:
@@ -94,6 +101,7 @@ class Trials:
                     trial.set_constraint(metric, violation)
             self.study.tell(trial, score)
             self._told += 1
+        self._marks.mark(self._told)
         return rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
@@ -123,12 +131,20 @@ class Trials:
         return optuna.Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(self._id, number))
 
 
-def told(journal: Path) -> int:
-    """Trials told, of whatever study the journal holds; it is only read."""
+def told(manifest: Manifest, journal: Path) -> int:
+    """Trials told, of whatever study the journal holds; it is only read. InputError where it is damaged."""
     if not journal.exists():
         return 0
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    return sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
+    if wrong := damage(manifest, journal):
+        raise InputError(wrong)
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        count = sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(cut(manifest, journal, error)) from error
+    if count and not manifest.versions(journal.name):
+        raise InputError(unmarked(journal))
+    return count
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
@@ -141,14 +157,3 @@ def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> 
         case FloatDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_float(name, low, high, step=step, log=log)
     raise TypeError(f"no suggestion for {distribution!r}")
-
-
-def _mend(journal: Path) -> None:
-    """Undo what a kill in mid-write leaves: half a line, which would hide all later ones, and a lock."""
-    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
-    if not journal.exists():
-        return
-    whole = journal.read_bytes().rfind(b"\n") + 1
-    if whole < journal.stat().st_size:
-        with journal.open("r+b") as file:
-            file.truncate(whole)
