@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 
 from cluster.config import StudyConfig, load_study, resolved_yaml, study_digest
 from cluster.plan import Plan
 from kernels.errors import InputError
 from search.study import Study
+from search.whole import replace_text
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,3 @@ def _other_rules(kept: StudyConfig, now: StudyConfig) -> Iterator[str]:
     yield from (
         f"{key} was {then[key]} when this study began, is {today[key]} now" for key in then if then[key] != today[key]
     )
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -5,16 +5,17 @@ A page checksum guards the pages of one Parquet file; the manifest guards every 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
 
 from kernels.errors import InputError
+from search.whole import replace_file, sync_folder
 
 MANIFEST = "manifest.jsonl"
 
@@ -44,32 +45,36 @@ class Manifest:
             for line in self._path.read_bytes().split(b"\n"):
                 self._enter(line)
 
-    def write(self, name: str, fill: Callable[[BinaryIO], None], *, rows: int = 0) -> None:
+    def write(self, name: str, fill: Callable[[BinaryIO], object], *, rows: int = 0) -> None:
         """Write a file whole or not at all; it is on the disk when this returns. OSError where it cannot be."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with partial.open("w+b") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._append(name, Version(partial.stat().st_size, digest, rows))
-            partial.replace(path)
-            _sync_folder(path.parent)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise unwritable(path, error) from error
+
+        def line(file: BufferedRandom) -> None:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            self.add(name, Version(size, hashlib.file_digest(file, "sha256").hexdigest(), rows))
+
+        replace_file(self.folder / name, fill, line)
 
     def text(self, name: str, content: str) -> None:
         """Write a text file, whole or not at all."""
-        self.write(name, lambda file: _put(file, content.encode()))
+        self.write(name, lambda file: file.write(content.encode()))
 
     def add(self, name: str, version: Version) -> None:
-        """Take a file, as this version says it is, for whole."""
-        self._append(name, version)
+        """Take a file, as this version says it is, for whole: a line on the disk."""
+        line = json.dumps(
+            {"file": name, "bytes": version.size, "sha256": version.sha256, "rows": version.rows}
+        ).encode()
+        new = not self._path.exists()
+        with self._path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line  # a kill left half a line
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            sync_folder(self.folder)
+        self._enter(line.strip())
 
     def names(self, folder: str = "") -> list[str]:
         """The files that have a line, of one folder."""
@@ -123,23 +128,6 @@ class Manifest:
             return f"its SHA-256 is not the one in {MANIFEST}"
         return None
 
-    def _append(self, name: str, version: Version) -> None:
-        """A line on the disk; half a line that a kill left is ended first."""
-        line = json.dumps(
-            {"file": name, "bytes": version.size, "sha256": version.sha256, "rows": version.rows}
-        ).encode()
-        new = not self._path.exists()
-        with self._path.open("a+b") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            _sync_folder(self.folder)
-        self._enter(line.strip())
-
     def _enter(self, line: bytes) -> None:
         try:
             entry = json.loads(line)
@@ -151,29 +139,9 @@ class Manifest:
 
 def damaged(path: Path, wrong: object) -> str:
     """The sentence that names a part which cannot be used."""
-    return f"{path} is damaged ({wrong}); remove it and resume the study (--resume), which evaluates its trials again"
-
-
-def unwritable(path: Path, error: OSError) -> OSError:
-    """The same error in a sentence that names the file and the next step."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OSError(f"{path} cannot be written, the disk is full; make room on it")
-    return OSError(f"{path} cannot be written ({error.strerror or error})")
-
-
-def _put(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
+    return f"{path} is damaged ({wrong}); remove it and resume the study (--resume), which computes it again"
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new name is on the disk only when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STUDY_TAG = "hedgegrid.study_id"
 TRIAL_TAG = "hedgegrid.trial"
 NOTE_TAG = "mlflow.note.content"
+PARENT_TAG = "mlflow.parentRunId"
 LONGEST_PARAM = 6000  # characters; MLflow's limit
 LONGEST_DIGEST = 36  # characters; MLflow's limit
 

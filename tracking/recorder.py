@@ -20,9 +20,9 @@ from typing import Self
 import numpy as np
 
 from tracking import store_file
-from tracking.address import TrackingError, shown, sqlite_path
-from tracking.entities import NOTE_TAG, STUDY_TAG, TRIAL_TAG, log_batch, source_tags, split_finite
-from tracking.projection import Projection, first_line, open_projection, plainly
+from tracking.address import TrackingError, check_tracking_uri, shown, sqlite_path
+from tracking.entities import NOTE_TAG, PARENT_TAG, STUDY_TAG, TRIAL_TAG, log_batch, source_tags, split_finite
+from tracking.projection import Projection, first_line, open_projection, plainly, recorded
 from tracking.records import Status, StudyRecord, TrialRecord
 
 WAITING = 1000  # trials that may wait to be written before `record` waits too
@@ -46,11 +46,14 @@ class Recorder:
         self._turn: AbstractContextManager[object] = store_file.turn(path) if path else contextlib.nullcontext()
         self._child_tags = {
             STUDY_TAG: study.study_id,
-            "mlflow.parentRunId": projection.run_id,
+            PARENT_TAG: projection.run_id,
             **source_tags(study),
         }
         self._queue: queue.Queue[TrialRecord | None] = queue.Queue(maxsize=WAITING)
         self._failure: Exception | None = None
+        self.added = 0  # runs of trials that were not there
+        self.completed = 0  # and that were there half-written
+        self.removed = projection.doubled  # and that were there twice
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="mlflow-recorder", daemon=True)
         self._thread.start()
@@ -94,7 +97,9 @@ class Recorder:
         finite, others = split_finite(metrics or {})
         labels = {**(tags or {}), **others, NOTE_TAG: note}
         with plainly(self._uri):
-            log_batch(self._at.client, self._at.run_id, at_ms=_now(), metrics=finite, tags=labels)
+            there = self._at.client.get_run(self._at.run_id).data.metrics
+            new = {name: value for name, value in finite.items() if there.get(name) != value}
+            log_batch(self._at.client, self._at.run_id, at_ms=_now(), metrics=new, tags=labels)
 
     def study_url(self, ui: str | None = None) -> str:
         """Where MLflow's UI at `ui` shows the study (default: the server's, or a local `mlflow ui`)."""
@@ -119,9 +124,11 @@ class Recorder:
         self._thread.join()
         if self._failure:
             with contextlib.suppress(Exception):  # the store has failed already
+                check_tracking_uri(self._uri)  # MLflow would try for minutes to reach what does not answer
                 self._at.client.set_terminated(self._at.run_id, "FAILED")
             self._raise_failure()
         with plainly(self._uri):
+            self._remove_doubled()
             self._at.client.set_terminated(self._at.run_id, status)
         if path := sqlite_path(self._uri):
             with self._turn:
@@ -170,6 +177,19 @@ class Recorder:
         except Exception as error:  # raised again in the study's own thread
             self._failure = error
 
+    def _remove_doubled(self) -> None:
+        """Runs that a server made and did not say so before it was asked again: MLflow's client repeats its requests."""
+        if not self._uri.startswith("http"):
+            return
+        for run in recorded(
+            self._at.client, self._at.experiment_id, self._study.study_id, "attributes.status = 'RUNNING'"
+        ):
+            of_trial = TRIAL_TAG in run.data.tags
+            ours, _ = self._at.children.get(run.info.run_name, (None, False)) if of_trial else (self._at.run_id, False)
+            if ours not in (None, run.info.run_id):
+                self._at.client.delete_run(run.info.run_id)
+                self.removed += 1
+
     def _take(self) -> list[TrialRecord | None]:
         """At least one item; everything that waits, up to `BATCH`."""
         batch = [self._queue.get()]
@@ -189,8 +209,12 @@ class Recorder:
                 self._at.experiment_id, start_time=trial.start_ms, tags=tags, run_name=trial.name
             )
             run_id = run.info.run_id
-        # The time stamp is the trial's own: written again, a metric is the same row, not a second point.
-        log_batch(self._at.client, run_id, at_ms=trial.end_ms, params=trial.params, metrics=finite)
+            self.added += 1
+        else:
+            self.completed += 1
+        # a metric sent twice would be two points: a trial recorded again has other times
+        new = {name: value for name, value in finite.items() if name not in self._at.metrics.get(trial.name, ())}
+        log_batch(self._at.client, run_id, at_ms=trial.end_ms, params=trial.params, metrics=new)
         self._at.client.set_terminated(run_id, trial.status, trial.end_ms)
         self._at.children[trial.name] = (run_id, True)
         if isinstance(trial.key, int) and "score" in finite:

@@ -12,6 +12,8 @@ import sqlite3
 import threading
 from pathlib import Path
 
+WAIT_SECONDS = 30.0  # for another program that has the file to itself: a copy being made, a long query
+
 _ours: set[str] = set()
 _turns: dict[Path, threading.Lock] = {}
 
@@ -24,8 +26,18 @@ def prepare(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
+def try_writing(path: Path) -> None:
+    """Take the right to write, and give it back; sqlite3.Error where another program keeps it, or there is no room.
+
+    MLflow would try ten times to open a locked file, for minutes.
+    """
+    with contextlib.closing(sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
 def write_without_waiting(path: Path) -> None:
-    """Connections to this file that are opened from now on do not wait for the disk at every commit.
+    """Connections to this file that are opened from now on wait for other programs, and not for the disk at every commit.
 
     Only under a write-ahead log, where a power cut may lose the last commits but cannot harm the file; what
     was lost is recorded again when the study is resumed.
@@ -42,9 +54,11 @@ def _relax(connection: object, _record: object) -> None:
     # The hook sees every engine of the process (Optuna's too), so it looks at which file was opened.
     if not isinstance(connection, sqlite3.Connection):
         return
-    files = {row[2] for row in connection.execute("PRAGMA database_list")}
+    if not _ours & {row[2] for row in connection.execute("PRAGMA database_list")}:
+        return
+    connection.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT_SECONDS)}")
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode == "wal" and files & _ours:
+    if mode == "wal":
         connection.execute("PRAGMA synchronous = NORMAL")
 
 
