@@ -25,6 +25,12 @@ from search.study import Study
 from tracking import figures
 from tracking.recorder import Recorder
 
+FINAL = (
+    *("configs.parquet", "trials.parquet", "baselines.parquet", "paths.parquet"),
+    *("best.yaml", "advice.md", "note.md"),
+)
+"""What a finished study leaves, in the order in which it is written: where the last is there, all are of one end."""
+
 
 def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list[Path]:
     """configs.parquet, trials.parquet (a row per trial), baselines.parquet, paths.parquet (every metric of the best and
@@ -39,6 +45,7 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
         "baselines": iter([found.baselines.rename_axis("label").reset_index()]),
         "paths": iter([found.paths]),
     }
+    (plan.folder / FINAL[-1]).unlink(missing_ok=True)
     for name, table in tables.items():
         kept.write(f"{name}.parquet", partial(stream_parquet, table))
     kept.text("best.yaml", best_yaml(plan, identity, found))
@@ -80,7 +87,6 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
             "seed": plan.config.search.seed,
             "score_spec": plan.targets.score_spec,
             **asdict(identity),
-            "backend": plan.choice.backend.name,
             "python": platform.python_version(),
             "numpy": np.__version__,
         },

@@ -76,9 +76,9 @@ class Manifest:
             sync_folder(self.folder)
         self._enter(line.strip())
 
-    def names(self, folder: str = "") -> list[str]:
-        """The files that have a line, of one folder."""
-        return sorted(name for name in self._versions if name.startswith(folder))
+    def names(self) -> list[str]:
+        """The files that have a line."""
+        return sorted(self._versions)
 
     def rows(self, name: str) -> int:
         """Rows of a table, by its size; InputError where no version of it was so large."""
@@ -108,11 +108,6 @@ class Manifest:
         found = [(name, self.problem(name)) for name in names]
         if problems := [damaged(self.folder / name, wrong) for name, wrong in found if wrong]:
             raise InputError(problems)
-
-    def unlisted(self, folder: str, pattern: str) -> list[str]:
-        """The files of a folder that have no line."""
-        there = (f"{folder}/{path.name}" for path in (self.folder / folder).glob(pattern))
-        return sorted(name for name in there if name not in self._versions)
 
     def versions(self, name: str) -> list[Version]:
         """Every version of a file, newest last."""

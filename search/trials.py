@@ -137,14 +137,19 @@ def told(manifest: Manifest, journal: Path) -> int:
         return 0
     if wrong := damage(manifest, journal):
         raise InputError(wrong)
-    try:
-        storage = JournalStorage(JournalFileBackend(str(journal)))
-        count = sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(cut(manifest, journal, error)) from error
+    count = read_told(manifest, journal)
     if count and not manifest.versions(journal.name):
         raise InputError(unmarked(journal))
     return count
+
+
+def read_told(manifest: Manifest, journal: Path) -> int:
+    """Trials told; InputError where the journal cannot be read to its end."""
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        return sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(cut(manifest, journal, error)) from error
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -54,6 +54,8 @@ class Recorder:
         self.added = 0  # runs of trials that were not there
         self.completed = 0  # and that were there half-written
         self.removed = projection.doubled  # and that were there twice
+        self.status_before = projection.status  # of the study's run; None: it was not there
+        self.runs_before = len(projection.children)  # of trials and baselines
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="mlflow-recorder", daemon=True)
         self._thread.start()
