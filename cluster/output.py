@@ -22,6 +22,7 @@ from cluster.study_figures import draw
 from kernels.option_market import OptionMarket
 from search.cloud import SUMMARY
 from search.study import Study
+from search.whole import writing
 from tracking import figures
 from tracking.recorder import Recorder
 
@@ -51,7 +52,9 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
     kept.text("best.yaml", best_yaml(plan, identity, found))
     kept.text("advice.md", "\n".join([f"# {plan.config.name}", "", *(f"- {s}" for s in found.advice), ""]))
     kept.text("note.md", note(plan, found, study.trials))
-    return figures.write(plan.config.name, list(draw(plan, study, found)), plan.folder / "figures")
+    drawn = plan.folder / "figures"
+    with writing(drawn):
+        return figures.write(plan.config.name, list(draw(plan, study, found)), drawn)
 
 
 def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:

@@ -23,6 +23,7 @@ from search.parts import CONFIGS, Parts, evaluated, part_names
 from search.space import Space
 from search.targets import Targets
 from search.trials import JOURNAL, Trials, told
+from search.whole import writing
 
 FEWEST_FOR_IMPORTANCE = 30  # its best tenth must be a few trials
 
@@ -131,13 +132,14 @@ class Study:
         except OSError as error:
             raise InputError(f"{folder}: the study cannot be kept there ({error}); name another folder") from error
         ledger: Ledger
-        if learns:
-            ledger = Trials(manifest, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
-            if cloud:
-                ledger = CloudTrials(manifest, ledger, space, cloud, count=count, batch=batch, seed=seed)
-        else:
-            points = samplers.POINTS[sampler]
-            ledger = Parts(manifest, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
+        with writing(folder):
+            if learns:
+                ledger = Trials(manifest, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
+                if cloud:
+                    ledger = CloudTrials(manifest, ledger, space, cloud, count=count, batch=batch, seed=seed)
+            else:
+                points = samplers.POINTS[sampler]
+                ledger = Parts(manifest, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
         return cls(
             name, space, targets, manifest=manifest, ledger=ledger, trials=count, batch=batch, seed=seed, cloud=cloud
         )

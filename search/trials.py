@@ -20,6 +20,7 @@ from search.quiet import quiet
 from search.samplers import LEARNERS, SeededByTrial
 from search.space import Space
 from search.targets import Targets
+from search.whole import writing
 
 JOURNAL = "optuna.journal"
 RESULT = "result"
@@ -50,7 +51,7 @@ class Trials:
         self._trials = trials
         self._batch = batch
         self._distributions = space.distributions()
-        journal = manifest.folder / JOURNAL
+        self._journal = journal = manifest.folder / JOURNAL
         mend(journal)
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
         with quiet():
@@ -82,7 +83,8 @@ class Trials:
 
     def points(self, first: int, end: int) -> pd.DataFrame:
         """What trials `first` .. `end - 1` try: proposed now, or read where they have been."""
-        return self._space.table([self._propose(number) for number in range(first, end)])
+        with writing(self._journal):
+            return self._space.table([self._propose(number) for number in range(first, end)])
 
     def tell(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Commit the results of one batch, trial by trial, in order, and return them."""
@@ -92,16 +94,10 @@ class Trials:
         """Commit one row per trial, each under a score, and with the margins of its row of `carriers` as constraints."""
         results = rows.drop(columns=["trial", *(p.name for p in self._space.strategy.parameters)])
         told = zip(rows["trial"], results.to_dict("records"), scores, carriers.to_dict("records"), strict=True)
-        for number, result, score, carrier in told:
-            trial = self._trial(int(number))
-            trial.set_user_attr(RESULT, result)
-            known = trial.constraints
-            for metric, violation in self._targets.constraints(carrier).items():
-                if metric not in known:  # a tell that was cut short has set some, to the same values
-                    trial.set_constraint(metric, violation)
-            self.study.tell(trial, score)
-            self._told += 1
-        self._marks.mark(self._told)
+        with writing(self._journal):
+            for number, result, score, carrier in told:
+                self._tell(int(number), result, score, self._targets.constraints(carrier))
+            self._marks.mark(self._told)
         return rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
@@ -116,6 +112,17 @@ class Trials:
     def configurations(self) -> Iterator[pd.DataFrame]:
         """The same: every trial is one configuration."""
         return self.tables()
+
+    def _tell(self, number: int, result: dict[Any, Any], score: float, constraints: Mapping[str, float]) -> None:
+        """Commit one trial."""
+        trial = self._trial(number)
+        trial.set_user_attr(RESULT, result)
+        known = trial.constraints
+        for metric, violation in constraints.items():
+            if metric not in known:  # a tell that was cut short has set some, to the same values
+                trial.set_constraint(metric, violation)
+        self.study.tell(trial, score)
+        self._told += 1
 
     def _propose(self, number: int) -> Mapping[str, Any]:
         """The configuration of trial `number`, asked now, or asked before the study was interrupted."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
@@ -18,18 +19,28 @@ def replace_file(
     OSError, in a sentence that names the file and the next step, where it cannot be written: nothing is left then.
     """
     partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("w+b") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+                file.seek(0)
+                before(file)
+            partial.replace(path)
+            sync_folder(path.parent)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A full disk, which names no file, as the same error in a sentence that names `path` and the next step."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w+b") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-            file.seek(0)
-            before(file)
-        partial.replace(path)
-        sync_folder(path.parent)
+        yield
     except OSError as error:
-        partial.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(error.errno, "the disk is full; make room on it", str(path)) from error
         raise
