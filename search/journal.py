@@ -29,6 +29,13 @@ class Marks:
         self._manifest.add(self._journal.name, Version(self._size, self._hash.hexdigest(), told))
 
 
+def begin(manifest: Manifest, journal: Path) -> None:
+    """Remove a journal; the marks of it are void from now on, also where the next one is longer."""
+    if journal.exists():
+        manifest.add(journal.name, BEGINNING)
+        journal.unlink()
+
+
 def mend(journal: Path) -> None:
     """Undo what a kill in mid-write leaves: half a line, which would hide all later ones, and a lock."""
     journal.with_name(journal.name + ".lock").unlink(missing_ok=True)

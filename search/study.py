@@ -17,6 +17,7 @@ from search import cloud_trials, record, samplers
 from search.cloud import SUMMARY, Cloud
 from search.cloud_trials import CLOUDS, CloudTrials
 from search.frozen import frozen_study
+from search.journal import begin
 from search.lock import hold
 from search.manifest import Manifest
 from search.parts import CONFIGS, Parts, evaluated, part_names
@@ -127,7 +128,7 @@ class Study:
                 manifest.check(part_names(manifest, CONFIGS) + part_names(manifest, CLOUDS))
             record.claim(folder, described, done=done, resume=resume)
             if done == 0:
-                journal.unlink(missing_ok=True)  # what was asked and never told is asked anew
+                begin(manifest, journal)  # what was asked and never told is asked anew
                 cloud_trials.forget(manifest)
         except OSError as error:
             raise InputError(f"{folder}: the study cannot be kept there ({error}); name another folder") from error

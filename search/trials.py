@@ -54,6 +54,8 @@ class Trials:
         self._journal = journal = manifest.folder / JOURNAL
         mend(journal)
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
+        self._marks = Marks(manifest, journal)
+        self._marks.mark(_count(self._storage))  # before a line is added: what is there may have been cut
         with quiet():
             self.study = optuna.create_study(
                 study_name=name,
@@ -65,8 +67,6 @@ class Trials:
         self._id = self._storage.get_study_id_from_name(name)
         self._asked = self._storage.get_n_trials(self._id)
         self._told = self._storage.get_n_trials(self._id, TrialState.COMPLETE)
-        self._marks = Marks(manifest, journal)
-        self._marks.mark(self._told)
 
     @property
     def done(self) -> int:
@@ -153,10 +153,14 @@ def told(manifest: Manifest, journal: Path) -> int:
 def read_told(manifest: Manifest, journal: Path) -> int:
     """Trials told; InputError where the journal cannot be read to its end."""
     try:
-        storage = JournalStorage(JournalFileBackend(str(journal)))
-        return sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
+        return _count(JournalStorage(JournalFileBackend(str(journal))))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(cut(manifest, journal, error)) from error
+
+
+def _count(storage: JournalStorage) -> int:
+    """Trials told."""
+    return sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

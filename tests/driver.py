@@ -74,10 +74,10 @@ class Steps:
 
 def drive(folder: Path, overrides: list[str], *, resume: bool, kill_at: int | None, torn: bool) -> dict[str, Any]:
     """Run the small study of `folder`; how it ended, and its steps."""
-    plan = small_plan(folder, *overrides)
     steps = Steps(kill_at, torn=torn)
-    steps.plant()
     try:
+        plan = small_plan(folder, *overrides)
+        steps.plant()
         run_one(plan, resume=resume)
     except (InputError, TrackingError, OSError) as error:
         return {"refused": f"{type(error).__name__}: {error}", "steps": steps.count}

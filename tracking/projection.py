@@ -159,9 +159,15 @@ def _continue(client: MlflowClient, experiment_id: str, study: StudyRecord) -> P
     for run in parents:
         if run is not parent:
             client.delete_run(run.info.run_id)
-    _complete(client, parent, study)
-    if study.columns:
-        client.set_experiment_tag(experiment_id, *table_view(study))
+    try:
+        _complete(client, parent, study)
+        if study.columns:
+            client.set_experiment_tag(experiment_id, *table_view(study))
+    except Exception:
+        if status is None:
+            with contextlib.suppress(Exception):  # the store refuses more than this
+                client.delete_run(parent.info.run_id)
+        raise
     return Projection(
         client,
         experiment_id,

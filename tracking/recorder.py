@@ -11,8 +11,9 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +27,7 @@ from tracking.projection import Projection, first_line, open_projection, plainly
 from tracking.records import Status, StudyRecord, TrialRecord
 
 WAITING = 1000  # trials that may wait to be written before `record` waits too
+PATIENCE_SECONDS = 300.0  # for a server that went away
 BATCH = 100  # trials between two updates of the running best
 
 
@@ -174,8 +176,8 @@ class Recorder:
                 trials = [trial for trial in batch if trial is not None]
                 with self._turn:
                     for trial in trials:
-                        self._write(trial)
-                    self._write_running_best(trials)
+                        self._patiently(partial(self._write, trial))
+                    self._patiently(partial(self._write_running_best, trials))
         except Exception as error:  # raised again in the study's own thread
             self._failure = error
 
@@ -191,6 +193,32 @@ class Recorder:
             if ours not in (None, run.info.run_id):
                 self._at.client.delete_run(run.info.run_id)
                 self.removed += 1
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        """Write, and where the server did not answer write again as soon as it does, for `PATIENCE_SECONDS`.
+
+        Everything is written so that it may be written twice.
+        """
+        from mlflow.exceptions import MlflowException, RestException
+
+        end: float | None = None
+        while True:
+            try:
+                return write()
+            except RestException:
+                raise  # an answer
+            except MlflowException:
+                end = end or time.monotonic() + PATIENCE_SECONDS
+                if not self._uri.startswith("http") or not self._answers_before(end):
+                    raise
+
+    def _answers_before(self, end: float) -> bool:
+        while time.monotonic() < end:
+            with contextlib.suppress(TrackingError):
+                check_tracking_uri(self._uri)
+                return True
+            time.sleep(1.0)
+        return False
 
     def _take(self) -> list[TrialRecord | None]:
         """At least one item; everything that waits, up to `BATCH`."""
@@ -211,8 +239,9 @@ class Recorder:
                 self._at.experiment_id, start_time=trial.start_ms, tags=tags, run_name=trial.name
             )
             run_id = run.info.run_id
+            self._at.children[trial.name] = (run_id, False)
             self.added += 1
-        else:
+        elif trial.name in self._at.metrics:
             self.completed += 1
         # a metric sent twice would be two points: a trial recorded again has other times
         new = {name: value for name, value in finite.items() if name not in self._at.metrics.get(trial.name, ())}
