@@ -71,7 +71,7 @@ def open_projection(uri: str, experiment: str, study: StudyRecord) -> Projection
 def _take_file(uri: str, path: Path) -> None:
     try:
         store_file.prepare(path)
-        store_file.try_writing(path)
+        store_file.try_writing(path, store_file.WAIT_SECONDS)
     except sqlite3.Error as error:
         reason = str(error)
         if "locked" in reason:
@@ -97,27 +97,27 @@ def plainly(uri: str) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What a message of many lines starts with."""
-    lines = str(error).strip().splitlines()
+    """What a message of many lines starts with, but for how SQLAlchemy came to it."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
     return lines[0] if lines else type(error).__name__
 
 
 def _connect(uri: str) -> MlflowClient:
     """MLflow's client, without the notices its first use of a database prints."""
-    chatty = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
-    levels = [logger.level for logger in chatty]
+    # what it says of a failure, in forty lines, is raised as well
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    migrations = logging.getLogger("alembic")
+    level = migrations.level
     with warnings.catch_warnings():
         # MLflow 3.17 declares its tables in a way that SQLAlchemy 2.1 calls deprecated.
         warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
         from mlflow import MlflowClient
 
-        for logger in chatty:
-            logger.setLevel(logging.WARNING)
+        migrations.setLevel(logging.WARNING)
         try:
             return MlflowClient(tracking_uri=uri)
         finally:
-            for logger, level in zip(chatty, levels, strict=True):
-                logger.setLevel(level)
+            migrations.setLevel(level)
 
 
 def _experiment_id(client: MlflowClient, name: str, sqlite_file: Path | None) -> str:

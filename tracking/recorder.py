@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +28,7 @@ from tracking.projection import Projection, first_line, open_projection, plainly
 from tracking.records import Status, StudyRecord, TrialRecord
 
 WAITING = 1000  # trials that may wait to be written before `record` waits too
-PATIENCE_SECONDS = 300.0  # for a server that went away
+PATIENCE_SECONDS = 300.0  # for a server that went away, or a file that another program has
 BATCH = 100  # trials between two updates of the running best
 
 
@@ -44,8 +45,10 @@ class Recorder:
         self._at = projection
         self._uri = uri
         self._study = study
-        path = sqlite_path(uri)
-        self._turn: AbstractContextManager[object] = store_file.turn(path) if path else contextlib.nullcontext()
+        self._path = sqlite_path(uri)
+        self._turn: AbstractContextManager[object] = (
+            store_file.turn(self._path) if self._path else contextlib.nullcontext()
+        )
         self._child_tags = {
             STUDY_TAG: study.study_id,
             PARENT_TAG: projection.run_id,
@@ -128,15 +131,15 @@ class Recorder:
         self._thread.join()
         if self._failure:
             with contextlib.suppress(Exception):  # the store has failed already
-                check_tracking_uri(self._uri)  # MLflow would try for minutes to reach what does not answer
-                self._at.client.set_terminated(self._at.run_id, "FAILED")
+                if self._answers():
+                    self._at.client.set_terminated(self._at.run_id, "FAILED")
             self._raise_failure()
         with plainly(self._uri):
             self._remove_doubled()
             self._at.client.set_terminated(self._at.run_id, status)
-        if path := sqlite_path(self._uri):
+        if self._path:
             with self._turn:
-                store_file.settle(path)
+                store_file.settle(self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +178,8 @@ class Recorder:
                 more = None not in batch
                 trials = [trial for trial in batch if trial is not None]
                 with self._turn:
+                    if self._path:
+                        store_file.try_writing(self._path, PATIENCE_SECONDS)
                     for trial in trials:
                         self._patiently(partial(self._write, trial))
                     self._patiently(partial(self._write_running_best, trials))
@@ -195,7 +200,7 @@ class Recorder:
                 self.removed += 1
 
     def _patiently(self, write: Callable[[], None]) -> None:
-        """Write, and where the server did not answer write again as soon as it does, for `PATIENCE_SECONDS`.
+        """Write, and where the store was not there write again as soon as it is, for `PATIENCE_SECONDS`.
 
         Everything is written so that it may be written twice.
         """
@@ -205,20 +210,28 @@ class Recorder:
         while True:
             try:
                 return write()
-            except RestException:
-                raise  # an answer
-            except MlflowException:
+            except MlflowException as error:
+                absent = "is locked" in str(error) if self._path else not isinstance(error, RestException)
                 end = end or time.monotonic() + PATIENCE_SECONDS
-                if not self._uri.startswith("http") or not self._answers_before(end):
+                if not absent or not self._answers_before(end):
                     raise
 
     def _answers_before(self, end: float) -> bool:
         while time.monotonic() < end:
-            with contextlib.suppress(TrackingError):
-                check_tracking_uri(self._uri)
+            if self._answers():
                 return True
             time.sleep(1.0)
         return False
+
+    def _answers(self) -> bool:
+        """Whether the store takes records, found out in a second: MLflow would try for minutes."""
+        try:
+            check_tracking_uri(self._uri)
+            if self._path:
+                store_file.try_writing(self._path, 1.0)
+        except (TrackingError, sqlite3.Error):
+            return False
+        return True
 
     def _take(self) -> list[TrialRecord | None]:
         """At least one item; everything that waits, up to `BATCH`."""

@@ -26,18 +26,18 @@ def prepare(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
-def try_writing(path: Path) -> None:
-    """Take the right to write, and give it back; sqlite3.Error where another program keeps it, or there is no room.
+def try_writing(path: Path, seconds: float) -> None:
+    """Take the right to write, and give it back; sqlite3.Error where another program keeps it for so long.
 
-    MLflow would try ten times to open a locked file, for minutes.
+    MLflow would try ten times to open a locked file, for minutes, and 20 s to write to it.
     """
-    with contextlib.closing(sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+    with contextlib.closing(sqlite3.connect(path, timeout=seconds, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
 
 
 def write_without_waiting(path: Path) -> None:
-    """Connections to this file that are opened from now on wait for other programs, and not for the disk at every commit.
+    """Connections to this file that are opened from now on do not wait for the disk at every commit.
 
     Only under a write-ahead log, where a power cut may lose the last commits but cannot harm the file; what
     was lost is recorded again when the study is resumed.
@@ -56,7 +56,6 @@ def _relax(connection: object, _record: object) -> None:
         return
     if not _ours & {row[2] for row in connection.execute("PRAGMA database_list")}:
         return
-    connection.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT_SECONDS)}")
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode == "wal":
         connection.execute("PRAGMA synchronous = NORMAL")
