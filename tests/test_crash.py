@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -55,3 +56,18 @@ def test_killed_anywhere_and_resumed_is_uninterrupted(
         assert "refused" not in ended, (how, ended)
         assert results(folder) == uninterrupted[sampler], how
         assert_each_trial_is_there_once(folder, tracked=tracked)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_killed_while_mlflows_tables_are_made_and_resumed_is_complete(drivers: Drivers, share: float) -> None:
+    """Half of MLflow's tables would be refused for ever."""
+    timed = drivers.folder()
+    (timed / "mlflow.db").unlink()
+    since = time.monotonic()
+    assert drivers.drive(timed, of("grid"))["steps"]
+    whole = time.monotonic() - since
+    folder = drivers.folder()
+    (folder / "mlflow.db").unlink()
+    assert drivers.drive(folder, of("grid"), after=share * whole / 2)["killed"]
+    assert "refused" not in drivers.drive(folder, of("grid"), resume=True)
+    assert_each_trial_is_there_once(folder, tracked=True)

@@ -70,7 +70,8 @@ def open_projection(uri: str, experiment: str, study: StudyRecord) -> Projection
 
 def _take_file(uri: str, path: Path) -> None:
     try:
-        store_file.prepare(path)
+        with plainly(uri):
+            store_file.make(path, lambda new: _connect(f"sqlite:///{new}"))
         store_file.try_writing(path, store_file.WAIT_SECONDS)
     except sqlite3.Error as error:
         reason = str(error)

@@ -8,8 +8,11 @@ after `ANALYZE`, in over 15 minutes without.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 WAIT_SECONDS = 30.0  # for another program that has the file to itself: a copy being made, a long query
@@ -18,12 +21,27 @@ _ours: set[str] = set()
 _turns: dict[Path, threading.Lock] = {}
 
 
-def prepare(path: Path) -> None:
-    """Give an absent or empty file a write-ahead log; a file in use keeps the journal its owner chose."""
+def make(path: Path, fill: Callable[[Path], object]) -> None:
+    """Make the file whole, where there is none or an empty one: `fill` makes MLflow's tables in another beside it.
+
+    Made in its place, half of them would be left by a kill, and a store with half of its tables is refused for ever. The
+    new file has a write-ahead log; one that is there keeps the journal its owner chose.
+    """
     if path.exists() and path.stat().st_size:
         return
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        made, whole = Path(folder) / "made.db", Path(folder) / path.name
+        fill(made)
+        with (
+            contextlib.closing(sqlite3.connect(made)) as source,
+            contextlib.closing(sqlite3.connect(whole)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = WAL")
+        if path.exists() and not path.stat().st_size:
+            path.unlink()
+        with contextlib.suppress(FileExistsError):  # another study has been faster
+            os.link(whole, path)
 
 
 def try_writing(path: Path, seconds: float) -> None:
