@@ -114,6 +114,20 @@ def status(
 
 
 @app.command()
+def repair(
+    study: Annotated[Path, typer.Argument(help="A study's folder (runs/NAME), or its study file.", show_default=False)],
+    runs: Runs = RUNS,
+) -> None:
+    """Verify a study's files, and make its runs in MLflow again from them."""
+    from cluster.repair import repair as put_right
+    from cluster.repair import show_repaired
+
+    console = _console()
+    for repaired in put_right(study, runs):
+        show_repaired(console, repaired)
+
+
+@app.command()
 def heatmap(
     study: StudyFile,
     metric: Annotated[str, typer.Argument(help="A metric, or score.", show_default=False)],

@@ -94,7 +94,7 @@ def _tags(plan: Plan, identity: Identity) -> dict[str, str]:
         "strategy": plan.strategy.name,
         "scope": "portfolio",
         "tickers": ",".join(plan.market.tickers),
-        "backend": plan.choice.backend.name,
+        "backend": identity.backend,
         "data_digest": plan.market.digest,
         "score_spec": plan.targets.score_spec,
         "fill": plan.costs.fill,

@@ -176,10 +176,10 @@ class Running:
         with self.clock("the winner examined"):
             found = find(plan, study, self.baselines, top)
         with self.clock("files and figures"):
-            files = output.write(plan, self._identity, study, found)
+            output.write(plan, self._identity, study, found)
         if recorder:
             with self.clock("records"):
-                output.publish(recorder, plan, files, found, study.trials, self._events.tags)
+                output.publish(recorder, plan, found.best, self._events.tags)
                 recorder.close()
         self.finished = True
         return Outcome(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import shlex
+import shutil
 import socket
 import sqlite3
 import tempfile
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 DEFAULT = "sqlite:///mlflow.db"
 TIMEOUT_SECONDS = 2.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+LEAST_FREE = 2**20  # bytes: a file that cannot take a hundred trials is full
 KNOWN = "sqlite:///FILE.db, http://HOST:PORT, https://HOST, postgresql://, mysql:// or mssql://"
 
 
@@ -111,6 +113,8 @@ def _check_sqlite(uri: str) -> None:
         raise _refusal(uri, f"the folder {path.parent} does not exist; create it or correct the path")
     if path.is_dir():
         raise _refusal(uri, f"{path} is a folder; name a file in it, such as sqlite:///{path}/mlflow.db")
+    if shutil.disk_usage(path.parent).free < LEAST_FREE:
+        raise _refusal(uri, f"the disk of {path} is full; make room on it")
     try:
         # SQLite writes its journal beside the file, so the folder must be writable either way.
         with tempfile.TemporaryFile(dir=path.parent):

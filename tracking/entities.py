@@ -18,6 +18,7 @@ STUDY_TAG = "hedgegrid.study_id"
 TRIAL_TAG = "hedgegrid.trial"
 NOTE_TAG = "mlflow.note.content"
 SYSTEM = "system/"  # what the UI shows apart, as system metrics
+PARENT_TAG = "mlflow.parentRunId"
 LONGEST_PARAM = 6000  # characters; MLflow's limit
 COLUMN_WIDTH = 110  # pixels: a number in the UI's digits, and most names
 LONGEST_DIGEST = 36  # characters; MLflow's limit
