@@ -69,7 +69,7 @@ def repaired(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def recorded(store: Path) -> dict[str, dict[str, Any]]:
-    """Everything that the study's runs say, but for ids and times."""
+    """Everything that the study's runs say, but for ids, times and how busy the machines were then."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{store}")
@@ -78,7 +78,7 @@ def recorded(store: Path) -> dict[str, dict[str, Any]]:
         run.info.run_name: {
             "status": run.info.status,
             "params": run.data.params,
-            "metrics": run.data.metrics,
+            "metrics": {k: v for k, v in run.data.metrics.items() if not k.startswith("system/")},
             "tags": {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"},
             "files": [entry.path for entry in client.list_artifacts(run.info.run_id)],
         }
