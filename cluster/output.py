@@ -98,9 +98,8 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame, events: Mapping[str, str]) -> None:
-    """The study's note, the metrics of its best trial and its files, as they stand in its folder, on its own run; and how
-    many workers and chunks were lost."""
+def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame) -> None:
+    """The study's note, the metrics of its best trial and its files, as they stand in its folder, on its own run."""
     top = best.to_dict("records")[0]
     for name in ("study.yaml", "best.yaml", "advice.md"):
         recorder.text(name, (plan.folder / name).read_text(encoding="utf-8"))
@@ -114,7 +113,6 @@ def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame, events: Mapping[
         tags={
             "best_trial": str(int(top["trial"])),
             "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",
-            **events,
         },
     )
 

@@ -123,6 +123,7 @@ def _project(plan: Plan, identity: Identity, study: Study, again: str) -> list[t
         status = "FAILED" if before == "FAILED" else "KILLED"
     baselines = _baselines(study)
     with recorder:
+        recorder.label(EventLog(plan.folder).tags)
         if baselines is not None:
             recorder.record(baseline_records(plan, identity, baselines))
         if study.trials <= plan.config.tracking.max_runs:
@@ -133,7 +134,7 @@ def _project(plan: Plan, identity: Identity, study: Study, again: str) -> list[t
         if status != "FINISHED":
             recorder.summary(f"# {plan.config.name}\n\n{plan.config.question}\n\n(stopped; {again})")
         elif not again:
-            publish(recorder, plan, study.best(1), EventLog(plan.folder).tags)
+            publish(recorder, plan, study.best(1))
         recorder.close(status)
     done = {
         "added": recorder.added,

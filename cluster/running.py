@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
 from search.study import Batch, Study
+from tracking.address import TrackingError
 from tracking.machine import watched
 from tracking.recorder import Recorder
 
@@ -109,6 +110,7 @@ class Running:
         if self.plan.config.tracking.enabled:
             with self.clock("records"):
                 self._recorder = at_the_end.enter_context(open_recorder(self.plan, self._identity))
+            at_the_end.callback(self._label_unfinished)  # before the recorder is closed
 
     def measured(self, values: Mapping[str, float]) -> None:
         """How busy the machines are now, by name, among the system metrics of the study's run in MLflow."""
@@ -179,7 +181,8 @@ class Running:
             output.write(plan, self._identity, study, found)
         if recorder:
             with self.clock("records"):
-                output.publish(recorder, plan, found.best, self._events.tags)
+                recorder.label(self._events.tags)
+                output.publish(recorder, plan, found.best)
                 recorder.close()
         self.finished = True
         return Outcome(
@@ -193,6 +196,12 @@ class Running:
             recorder.study_url() if recorder else None,
             recorder.trials_url() if recorder else None,
         )
+
+    def _label_unfinished(self) -> None:
+        """Say on the study's run in MLflow what was lost, of a run that does not come to `finish`."""
+        if self._recorder and not self.finished:
+            with suppress(TrackingError):  # the error that ended the run is the one to be told
+                self._recorder.label(self._events.tags)
 
     @property
     def _records_all(self) -> bool:

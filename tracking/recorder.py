@@ -113,6 +113,12 @@ class Recorder:
         with plainly(self._uri):
             self._at.client.log_artifact(self._at.run_id, str(path), folder)
 
+    def label(self, tags: Mapping[str, str]) -> None:
+        """Labels on the study's own run."""
+        if tags:
+            with plainly(self._uri):
+                log_batch(self._at.client, self._at.run_id, at_ms=_now(), tags=tags)
+
     def summary(
         self,
         note: str,
