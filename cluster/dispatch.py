@@ -25,7 +25,7 @@ from cluster.worker import Task, from_arrow, to_arrow
 IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
 ALONE = 3  # workers that a chunk may take with it while nothing else runs there
 ATTEMPTS = 20  # workers that it may lose for any reason at all
-STILLBORN = 3  # workers per place that may die while they start, one after another
+STILLBORN = 3  # workers per place that may die while they start, one after another, before it is left alone a while
 LOOK_SECONDS = 1.0  # between two looks at deadlines
 
 
@@ -44,11 +44,12 @@ class Ready(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A worker has computed a chunk."""
+    """A worker has computed a chunk, in so many seconds by its own clock: the driver may hear of several at once."""
 
     worker: int
     chunk: Chunk
     metrics: pa.Table
+    seconds: float
 
 
 class Raised(NamedTuple):
@@ -161,7 +162,7 @@ class WorkerPool:
         self._charges: Counter[Chunk] = Counter()
         self._attempts: Counter[Chunk] = Counter()
         self._speeds = Speeds()
-        self._heard = self._looked = fleet.now()
+        self._heard = self._looked = self._started = fleet.now()
         for _ in range(workers):
             self._start()
 
@@ -258,8 +259,10 @@ class WorkerPool:
         match answer:
             case Ready(number):
                 self._admit(number)
-            case Done(number, chunk, metrics):
-                self._finish(number, chunk, from_arrow(metrics), watch)
+            case Done(number, chunk, metrics, seconds):
+                self._speeds.measured(number, chunk.task, chunk.end - chunk.first, seconds)
+                self._keep(chunk, from_arrow(metrics), watch)
+                self._freed(number, chunk)
             case Raised(number, chunk, error):
                 self._quarantine(chunk, error, watch)
                 self._freed(number, chunk)
@@ -272,12 +275,6 @@ class WorkerPool:
         self._stillborn, self._ever_ready = 0, True
         self._heard = self._fleet.now()
         self._place(number, +1)
-
-    def _finish(self, number: int, chunk: Chunk, metrics: pd.DataFrame, watch: Watch) -> None:
-        now = self._fleet.now()
-        self._speeds.measured(number, chunk.task, chunk.end - chunk.first, now - self._crew[number].since)
-        self._keep(chunk, metrics, watch)
-        self._freed(number, chunk)
 
     def _freed(self, number: int, chunk: Chunk) -> None:
         """A worker is done with a chunk, one way or another, and goes on with its next."""
@@ -302,12 +299,17 @@ class WorkerPool:
     def _lose(self, number: int, error: str, watch: Watch, *, blameless: bool, unfit: bool = False) -> None:
         """A worker is gone: start another, and run again what it had."""
         worker = self._give_up(number)
-        if not worker.ready:
+        if worker.ready:
+            self._heard = self._fleet.now()  # another has time to start, however long this one took
+            self._stillborn = 0
+        else:
             self._stillborn += not blameless
-            if (unfit and not self._ever_ready) or self._stillborn >= STILLBORN * self.workers:
-                raise PoolError(f"a worker could not start: {error}")
+        hopeless = self._stillborn >= STILLBORN * self.workers
+        if (unfit and not self._ever_ready) or (hopeless and not self._ready):
+            raise PoolError(f"a worker could not start: {error}")
         watch.happened(Event("workers_lost", f"worker {number} lost: {error}"))
-        self._start()
+        if not hopeless:  # else the others go on without it, and it is tried again later
+            self._start()
         for chunk in reversed(worker.chunks):
             self._attempts[chunk] += 1
             self._charges[chunk] += not blameless and chunk in self._alone
@@ -332,7 +334,8 @@ class WorkerPool:
     # ---- workers
 
     def _start(self) -> None:
-        self._crew[self._fleet.start()] = _Worker(self._fleet.now())
+        self._started = self._fleet.now()
+        self._crew[self._fleet.start()] = _Worker(self._started)
 
     def _give_up(self, number: int) -> _Worker:
         self._place(number, -1)
@@ -355,6 +358,9 @@ class WorkerPool:
                 self._lose(number, late, watch, blameless=False)
             elif not worker.ready and waited > self._limits.start and self._ready:
                 self._give_up(number)  # stuck, or without a node: asked for anew
+                self._start()
+        if now - self._started > self._limits.start:
+            while len(self._crew) < self.workers:
                 self._start()
         limit = self._limits.stall if self._ever_ready else self._limits.start
         if not self._ready and now - self._heard > limit:

@@ -57,7 +57,7 @@ class RayFleet:
 
     def send(self, worker: int, chunk: Chunk, rows: pa.Table) -> None:
         """Hand a chunk to an actor."""
-        self._asked[self._actors[worker].run.remote(chunk.task, rows)] = (worker, chunk)
+        self._asked[self._actors[worker].timed.remote(chunk.task, rows)] = (worker, chunk)
 
     def end(self, worker: int) -> None:
         """Kill an actor, whatever it does."""
@@ -114,7 +114,7 @@ class RayFleet:
         if chunk is None:
             self._nodes[worker] = result
             return Ready(worker)
-        return Done(worker, chunk, result)
+        return Done(worker, chunk, *result)
 
     def _blameless(self, worker: int, error: Exception) -> bool:
         """Whether a worker was lost with its node, or only its result was."""
