@@ -25,6 +25,7 @@ from cluster.worker import Task, from_arrow, to_arrow
 IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
 ALONE = 3  # workers that a chunk may take with it while nothing else runs there
 ATTEMPTS = 20  # workers that it may lose for any reason at all
+OFTEN = 10  # of those, after which it runs alone: it may only stand behind one that hangs on nodes that die
 STILLBORN = 3  # workers per place that may die while they start, one after another, before it is left alone a while
 LOOK_SECONDS = 1.0  # between two looks at deadlines
 
@@ -212,7 +213,7 @@ class WorkerPool:
             for number in list(workers):
                 if load and self._suspects:
                     return
-                if load == 0 and self._suspects:
+                if self._suspects:
                     chunk: Chunk | None = self._suspects.popleft()
                 else:
                     chunk = self._again.popleft() if self._again else self._cut(number)
@@ -317,7 +318,7 @@ class WorkerPool:
                 self._quarantine(chunk, error, watch)
                 continue
             watch.happened(Event("chunks_retried", f"{self._told(chunk)} runs again: {error}", chunk.task))
-            if not blameless:
+            if not blameless or self._attempts[chunk] >= OFTEN:
                 self._alone.add(chunk)
             (self._suspects if chunk in self._alone else self._again).appendleft(chunk)
 

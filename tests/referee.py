@@ -6,7 +6,6 @@ A rule that is broken is an AssertionError at the moment it is broken.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cluster.dispatch import Answer, Chunk, Done, Limits, Lost, Raised, Ready
@@ -37,12 +36,15 @@ class Referee:
         self._condemned: dict[int, list[Chunk]] = {}  # by task, of its batch
         self._finished: Counter[int] = Counter()  # chunks with a result, by task
         self._served = 0.0  # when a worker last stood ready, or a batch came
+        self._some_ready = 0.0  # since when there has been a worker that stands ready
         self._ever_ready = False
         self._started = 0.0  # when the pool last asked for a worker
+        self._empty = 0  # places where workers do not start, left alone a while
         self._unborn = 0  # workers that died while they started, one after another
         self._unfit = False
         self.configurations = 0  # that the pool has told to be done
         self.told_quarantined = 0
+        self.longest = 0  # rows of a chunk
 
     # ---- what the pool is told and tells
 
@@ -65,6 +67,7 @@ class Referee:
     def started(self, worker: int, now: float) -> None:
         self._open[worker] = _Seen(now)
         self._started = now
+        self._empty = min(self._empty, self._workers - len(self._open))
 
     def sent(self, worker: int, chunk: Chunk, now: float) -> None:
         assert worker in self._open, "a chunk was sent to a worker that is gone"
@@ -73,36 +76,41 @@ class Referee:
         assert len(seen.chunks) < 2, "a worker was sent a third chunk"
         if seen.chunks:
             assert not self._suspects & {chunk, *seen.chunks}, "a suspect does not run alone"
+            assert not self._waiting & self._suspects, (
+                "a worker gets a second chunk while a suspect waits for a free one"
+            )
         if chunk in self._waiting:
             self._waiting.remove(chunk)
         else:
             assert chunk.first == self._cut[chunk.task], "a chunk was sent twice, or rows were left out"
             assert chunk.first < chunk.end <= self._rows[chunk.task], "a chunk of rows that there are not"
             self._cut[chunk.task] = chunk.end
+        self.longest = max(self.longest, chunk.end - chunk.first)
         if not seen.chunks:
             seen.since = now
         seen.chunks.append(chunk)
 
-    def told(self, answers: Sequence[Answer], now: float) -> None:
-        for answer in answers:
-            if answer.worker not in self._open:
-                continue
-            seen = self._open[answer.worker]
-            match answer:
-                case Ready():
-                    seen.ready = self._ever_ready = True
-                    self._unborn = 0
-                case Done(_, chunk):
-                    self._close(seen, chunk, now)
-                case Raised(_, chunk):
-                    self._close(seen, chunk, now)
-                    self._condemned[chunk.task].append(chunk)
-                case Lost():
-                    self._unborn += not seen.ready and not answer.blameless
-                    self._unfit |= answer.unfit and not self._ever_ready
-                    self._gone(answer.worker, now, blameless=answer.blameless)
-            if seen.ready:
-                self._served = now
+    def told(self, answer: Answer, now: float) -> None:
+        if answer.worker not in self._open:
+            return
+        seen = self._open[answer.worker]
+        match answer:
+            case Ready():
+                if not any(each.ready for each in self._open.values()):
+                    self._some_ready = now
+                seen.ready = self._ever_ready = True
+                self._unborn = 0
+            case Done(_, chunk):
+                self._close(seen, chunk, now)
+            case Raised(_, chunk):
+                self._close(seen, chunk, now)
+                self._condemned[chunk.task].append(chunk)
+            case Lost():
+                self._unborn += not seen.ready and not answer.blameless
+                self._unfit |= answer.unfit and not self._ever_ready
+                self._gone(answer.worker, now, blameless=answer.blameless)
+        if seen.ready:
+            self._served = now
 
     def ended(self, worker: int, now: float) -> None:
         if worker not in self._open:
@@ -118,14 +126,16 @@ class Referee:
 
     def waits(self, now: float) -> None:
         """The pool has nothing left to do but wait."""
-        left_alone = self._unborn >= 3 * self._workers and now - self._started <= self._limits.start + self._look
-        assert len(self._open) == self._workers or left_alone, "a lost worker was not replaced"
+        assert len(self._open) + self._empty == self._workers, "a lost worker was not replaced"
+        if self._empty:
+            assert now - self._started <= self._limits.start + self._look, "an empty place was not tried again"
         ready = [seen for seen in self._open.values() if seen.ready]
         for seen in self._open.values():
             if seen.chunks:
                 assert now - seen.since <= self._limits.chunk + self._look, "a worker takes too long"
             elif not seen.ready and ready:
-                assert now - seen.since <= self._limits.start + self._look, "a worker takes too long to start"
+                late = now - max(seen.since + self._limits.start, self._some_ready)
+                assert late <= self._look, "a worker takes too long to start"
         suspects = self._waiting & self._suspects
         others = len(self._waiting) - len(suspects) + sum(self._rows[task] - self._cut[task] for task in self._rows)
         for seen in ready:
@@ -166,10 +176,13 @@ class Referee:
         seen = self._open.pop(worker)
         if seen.ready:
             self._served, self._unborn = now, 0
+        elif self._unborn >= 3 * self._workers:
+            self._empty += 1
         for chunk in seen.chunks:
             self._attempts[chunk] += 1
             if not blameless:
                 self._alone[chunk] += chunk in self._suspects
+            if not blameless or self._attempts[chunk] >= 10:
                 self._suspects.add(chunk)
             if self._alone[chunk] >= 3 or self._attempts[chunk] >= 20:
                 self._settle(chunk)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -20,6 +20,7 @@ from cluster.dispatch import Answer, Chunk, Done, Lost, Raised, Ready
 NETWORK_SECONDS = 0.05  # the longest that an answer takes, so that answers overtake each other
 HORIZON = 20_000.0  # a history that takes longer than this never ends
 ROWS = 1000  # more than a batch has; rows of several batches differ by multiples of it
+FASTEST = 30.0  # rows per second
 OVERHEAD = 0.003  # seconds that a chunk costs beside its rows
 
 
@@ -30,6 +31,7 @@ class Regime:
     workers: int = 3
     nodes: int = 2
     slots: int = 3  # workers that a node has room for
+    broken: int = 0  # nodes on which no worker survives its start
     spread: float = 10.0  # the fastest worker is so many times as fast as the slowest
     start: float = 1.0
     never: float = 0.0  # share of workers that do not come
@@ -57,6 +59,19 @@ class Rows(list[int]):
         return Rows(super().__getitem__(part))
 
 
+class Told(list[Answer]):
+    """Answers that the referee hears one by one, as the pool takes them."""
+
+    def __init__(self, answers: Sequence[Answer], referee: Referee, now: float) -> None:
+        super().__init__(answers)
+        self._referee, self._now = referee, now
+
+    def __iter__(self) -> Iterator[Answer]:
+        for answer in super().__iter__():
+            self._referee.told(answer, self._now)
+            yield answer
+
+
 def value(row: int) -> int:
     """What a row's metrics are, wherever it is computed."""
     return row * 7919 % 104_729
@@ -65,6 +80,7 @@ def value(row: int) -> int:
 @dataclass
 class _Node:
     room: int
+    broken: bool = False
     alive: bool = True
 
 
@@ -93,7 +109,7 @@ class SimulatedFleet:
         self._heard: list[Answer] = []
         self._workers: dict[int, _Worker] = {}
         self._homeless: deque[_Worker] = deque()
-        self._nodes = [_Node(regime.slots) for _ in range(regime.nodes)]
+        self._nodes = [_Node(regime.slots, number < regime.broken) for number in range(regime.nodes)]
         for node in self._nodes:
             self._doom(node)
 
@@ -102,7 +118,7 @@ class SimulatedFleet:
 
     def start(self) -> int:
         number = len(self._workers) + 1
-        worker = _Worker(number, 100.0 * self._regime.spread ** -self._random.random())
+        worker = _Worker(number, FASTEST * self._regime.spread ** -self._random.random())
         self._workers[number] = worker
         self._homeless.append(worker)
         self._house()
@@ -134,9 +150,9 @@ class SimulatedFleet:
         if not self._heard:
             self._time = until
         answers, self._heard = self._heard, []
-        self._random.shuffle(answers)
-        self._referee.told(answers, self._time)
-        return answers
+        turns = {answer.worker: self._random.random() for answer in answers}
+        answers.sort(key=lambda answer: turns[answer.worker])  # each worker's in the order they came
+        return Told(answers, self._referee, self._time)
 
     def state(self) -> str:
         return f"{sum(node.alive for node in self._nodes)} nodes alive"
@@ -190,25 +206,24 @@ class SimulatedFleet:
 
     def _house(self) -> None:
         """Workers onto nodes that have room, where they start to start."""
-        for node in self._nodes:
-            while node.alive and node.room and self._homeless:
-                worker = self._homeless.popleft()
-                if not worker.alive:
-                    continue
-                node.room -= 1
+        while self._homeless and (there := [node for node in self._nodes if node.alive and node.room]):
+            worker, node = self._homeless.popleft(), self._random.choice(there)
+            if worker.alive:
                 worker.node = node
-                fate = self._random.random()
-                for share, begun in (
-                    (self._regime.never, None),
-                    (self._regime.stillborn, self._stillborn),
-                    (self._regime.unfit, self._unfit),
-                    (1.0, self._begin),
-                ):
-                    if fate < share:
-                        if begun:
-                            self._after(self._some(self._regime.start), begun, worker)
-                        break
-                    fate -= share
+                node.room -= 1
+                self._start_to_start(worker, node)
+
+    def _start_to_start(self, worker: _Worker, node: _Node) -> None:
+        regime, fate = self._regime, self._random.random()
+        for share, begun in (
+            (float(node.broken) or regime.stillborn, self._stillborn),
+            (regime.unfit, self._unfit),
+            (1.0 - regime.stillborn - regime.unfit - regime.never, self._begin),
+        ):
+            if fate < share:
+                self._after(self._some(regime.start), begun, worker)
+                return
+            fate -= share
 
     # ---- workers
 
