@@ -134,10 +134,10 @@ class RayFleet:
         return Done(worker, chunk, *result)
 
     def _blameless(self, worker: int, error: Exception) -> bool:
-        """Whether a worker was lost with its node, or only its result was."""
+        """Whether a worker was lost with its node, or it was a call or a result that was lost."""
         errors = self._ray.exceptions
         if getattr(error, "preempted", False) or isinstance(
-            error, (errors.NodeDiedError, errors.ObjectLostError, errors.GetTimeoutError)
+            error, (errors.NodeDiedError, errors.ActorUnavailableError, errors.ObjectLostError, errors.GetTimeoutError)
         ):
             return True
         return "node has died" in str(error) or (worker in self._nodes and self._nodes[worker] not in self._alive())
@@ -170,6 +170,8 @@ def _told(error: Exception, unfit: bool) -> str:
         if "worker process has died" in text:
             found = re.search(r"exit detail: (.*?)\. (?:Some common|There are)", text, re.DOTALL)
             return f"its process died ({found[1]})" if found else "its process died"
+        if type(error).__name__ == "ActorUnavailableError":
+            return "a call to it failed"
         if type(error).__name__ == "OutOfMemoryError":
             return "its process was ended, its node was short of memory"
     return textwrap.shorten(last_line(error), MESSAGE, placeholder=" ...")

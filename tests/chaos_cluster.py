@@ -22,11 +22,11 @@ IMPATIENT = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
-# One call in ten to a worker fails: before it is sent, after it was answered, or at once while it is carried out.
+# One call in four to a worker fails: before it is sent, after it was answered, or at once while it is carried out.
 DROPPED = json.dumps(
     {
         "CoreWorkerService.grpc_client.PushTask": {
-            **{"num_failures": 60, "req_failure_prob": 4, "resp_failure_prob": 3, "in_flight_failure_prob": 3}
+            **{"num_failures": 60, "req_failure_prob": 8, "resp_failure_prob": 8, "in_flight_failure_prob": 8}
         }
     }
 )
