@@ -2,7 +2,7 @@
 
 A chunk is pure, so running it twice is harmless; its result is kept once. Blame:
 
-- a node that dies or is taken away charges nobody: its chunks run again;
+- a node that dies or is taken away, a call or a result that is lost charge nobody: the chunks run again;
 - a worker that dies, or takes longer than the deadline, makes every chunk it had a suspect: suspects run alone;
 - a chunk that loses its worker `ALONE` times alone, `ATTEMPTS` times in all, or that raises, is quarantined: the study
   goes on without it and says so.
@@ -163,7 +163,7 @@ class WorkerPool:
         self._charges: Counter[Chunk] = Counter()
         self._attempts: Counter[Chunk] = Counter()
         self._speeds = Speeds()
-        self._heard = self._looked = self._started = fleet.now()
+        self._heard = self._looked = self._left_alone = fleet.now()
         for _ in range(workers):
             self._start()
 
@@ -309,7 +309,9 @@ class WorkerPool:
         if (unfit and not self._ever_ready) or (hopeless and not self._ready):
             raise PoolError(f"a worker could not start: {error}")
         watch.happened(Event("workers_lost", f"worker {number} lost: {error}"))
-        if not hopeless:  # else the others go on without it, and it is tried again later
+        if hopeless:  # the others go on without it, and it is tried again later
+            self._left_alone = self._fleet.now()
+        else:
             self._start()
         for chunk in reversed(worker.chunks):
             self._attempts[chunk] += 1
@@ -335,8 +337,7 @@ class WorkerPool:
     # ---- workers
 
     def _start(self) -> None:
-        self._started = self._fleet.now()
-        self._crew[self._fleet.start()] = _Worker(self._started)
+        self._crew[self._fleet.start()] = _Worker(self._fleet.now())
 
     def _give_up(self, number: int) -> _Worker:
         self._place(number, -1)
@@ -360,7 +361,7 @@ class WorkerPool:
             elif not worker.ready and waited > self._limits.start and self._ready:
                 self._give_up(number)  # stuck, or without a node: asked for anew
                 self._start()
-        if now - self._started > self._limits.start:
+        if now - self._left_alone > self._limits.start:
             while len(self._crew) < self.workers:
                 self._start()
         limit = self._limits.stall if self._ever_ready else self._limits.start

@@ -38,8 +38,8 @@ class Referee:
         self._served = 0.0  # when a worker last stood ready, or a batch came
         self._some_ready = 0.0  # since when there has been a worker that stands ready
         self._ever_ready = False
-        self._started = 0.0  # when the pool last asked for a worker
         self._empty = 0  # places where workers do not start, left alone a while
+        self._left_alone = 0.0  # when the last of them was
         self._unborn = 0  # workers that died while they started, one after another
         self._unfit = False
         self.configurations = 0  # that the pool has told to be done
@@ -66,7 +66,6 @@ class Referee:
 
     def started(self, worker: int, now: float) -> None:
         self._open[worker] = _Seen(now)
-        self._started = now
         self._empty = min(self._empty, self._workers - len(self._open))
 
     def sent(self, worker: int, chunk: Chunk, now: float) -> None:
@@ -128,7 +127,7 @@ class Referee:
         """The pool has nothing left to do but wait."""
         assert len(self._open) + self._empty == self._workers, "a lost worker was not replaced"
         if self._empty:
-            assert now - self._started <= self._limits.start + self._look, "an empty place was not tried again"
+            assert now - self._left_alone <= self._limits.start + self._look, "an empty place was not tried again"
         ready = [seen for seen in self._open.values() if seen.ready]
         for seen in self._open.values():
             if seen.chunks:
@@ -178,6 +177,7 @@ class Referee:
             self._served, self._unborn = now, 0
         elif self._unborn >= 3 * self._workers:
             self._empty += 1
+            self._left_alone = now
         for chunk in seen.chunks:
             self._attempts[chunk] += 1
             if not blameless:
