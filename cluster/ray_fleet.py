@@ -147,11 +147,14 @@ class RayFleet:
 
 
 def _hush() -> None:
-    """Keep Ray's advice on every lost worker off the terminal: the pool says what became of them."""
-    with contextlib.suppress(ImportError, AttributeError):  # Ray offers no public way
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+    """Keep Ray's advice on every lost worker off the terminal: the pool says what became of them.
 
-        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+    Ray offers no public way: `log_to_driver=False` is for what workers print, and a thread of Ray's prints the advice.
+    """
+    with contextlib.suppress(ImportError):
+        from ray._private import worker
+
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _node(_: Worker) -> str:

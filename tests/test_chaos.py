@@ -34,6 +34,7 @@ def play(names: list[str]) -> None:
     """Play those rounds on one cluster, in the main thread of a process of its own, and tell what became of each."""
     import ray
 
+    from cluster.ray_fleet import _hush
     from cluster.ray_session import start_ray
 
     random = Random(1)
@@ -42,6 +43,7 @@ def play(names: list[str]) -> None:
         rows = plan.space.grid_rows(0, 12).sample(ROWS, replace=True, random_state=1, ignore_index=True)
         cluster = ChaosCluster(Path(short), random)
         start_ray(ray, cluster.address, WORKERS, 0, 1)
+        _hush()
         ray.cloudpickle.register_pickle_by_value(sys.modules["chaos_rounds"])  # workers do not know it
         rounds = Rounds(ray, plan.task, rows)
         for name in names:
@@ -66,6 +68,7 @@ def played(*names: str, **environment: str) -> dict[str, dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "(raylet)" not in done.stdout + done.stderr, "Ray's advice is not kept off the terminal"
     return {
         line["name"]: line for line in (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     }
