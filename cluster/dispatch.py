@@ -177,6 +177,11 @@ class WorkerPool:
         """Workers that stand ready."""
         return self._ready
 
+    @property
+    def under_way(self) -> int:
+        """Configurations that have been submitted and are not done."""
+        return sum(len(batch.configurations) - batch.rows for batch in list(self._batches.values()))
+
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of the task of that number; it queues behind those of other tasks."""
         self._batches[task] = _Batch(configurations)

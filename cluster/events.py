@@ -18,14 +18,17 @@ class EventLog:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.counts: Counter[str] = Counter(dict.fromkeys(EVENTS, 0))
-        self.counts.update(_kinds(folder / LOG))
+        text = _read(folder / LOG)
+        self._torn = not text.endswith("\n") and bool(text)  # by a crash
+        self.counts.update(_kinds(text))
 
     def keep(self, event: Event) -> None:
         """Write an event down, with the configurations of a quarantined chunk."""
         self.counts[event.kind] += 1
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "kind": event.kind, "text": event.text}
         with (self._folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(("\n" if self._torn else "") + json.dumps(line) + "\n")
+        self._torn = False
         if event.configurations is not None:
             path = self._folder / QUARANTINED
             rows = event.configurations.assign(error=event.text)
@@ -37,12 +40,14 @@ class EventLog:
         return {kind: str(count) for kind, count in self.counts.items() if count}
 
 
-def _kinds(path: Path) -> list[str]:
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _kinds(text: str) -> list[str]:
     """The kinds of the events written so far; a line that a crash cut short is none."""
-    if not path.exists():
-        return []
     kinds = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         try:
             kind = json.loads(line)["kind"]
         except (ValueError, KeyError, TypeError):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from cluster.chunks import Speeds
 from cluster.config import ComputeConfig
+from cluster.ray_cluster import look
 from cluster.worker import Task, Worker, from_arrow, to_arrow
 from kernels import load_strategy
 
@@ -71,6 +72,11 @@ class Pool(Protocol):
         """Whether a batch has been submitted whose result has not been taken."""
         ...
 
+    @property
+    def under_way(self) -> int:
+        """How many configurations have been submitted and are not done."""
+        ...
+
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of the task of that number. Returns at once."""
         ...
@@ -125,6 +131,7 @@ class LocalPool:
         self._tasks, self._worker = tasks, Worker(threads, *tasks)
         self._waiting: deque[tuple[int, pd.DataFrame]] = deque()
         self._speeds = Speeds()
+        self.under_way = 0
 
     @property
     def busy(self) -> bool:
@@ -134,6 +141,7 @@ class LocalPool:
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of that task."""
         self._waiting.append((task, configurations))
+        self.under_way += len(configurations)
 
     def result(self, watch: Watch) -> tuple[int, pd.DataFrame]:
         """Backtest the batch that has waited longest."""
@@ -156,6 +164,7 @@ class LocalPool:
                 if len(errors) == len(done) and first + len(rows) == len(configurations):
                     raise PoolError(nothing_computed(self._tasks, task, len(configurations), text)) from error
             self._speeds.measured(0, task, len(rows), time.perf_counter() - began)
+            self.under_way -= len(rows)
             watch.advanced(len(rows))
             first += len(rows)
         return task, joined(done, self._tasks[task])
@@ -178,8 +187,11 @@ def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
     from cluster.ray_fleet import RayFleet
 
     gpus = int(tasks[0].backend == "cuda")
-    workers = compute.workers or (_gpus() if gpus else 1)
-    threads = max(1, cores() // workers)
+    if compute.address:
+        workers, threads = look(compute.address).share(compute.workers, gpus=bool(gpus))
+    else:
+        workers = compute.workers or (_gpus() if gpus else 1)
+        threads = max(1, cores() // workers)
     fleet = RayFleet(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
     limits = Limits(compute.chunk_seconds, compute.stall_seconds, compute.start_seconds)
     return WorkerPool(tasks, fleet, workers, limits)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+import signal
 import textwrap
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from cluster.dispatch import Answer, Chunk, Done, Lost, Raised, Ready
 from cluster.pool import PoolError
-from cluster.ray_session import last_line, reason, start_ray
+from cluster.ray_session import last_line, reason, start_ray, stop_ray
 from cluster.worker import Task, Worker
 
 FETCH_SECONDS = 60.0  # for a result that Ray says is there to arrive
@@ -31,7 +33,8 @@ class RayFleet:
         self._ray = ray
         self._started_here = not ray.is_initialized()
         if self._started_here:
-            start_ray(ray, address, workers, gpus, threads)
+            with _sigterm_kept():
+                start_ray(ray, address, workers, gpus, threads)
             _hush()
         self._tasks = [ray.put(task) for task in tasks]  # once on each node that has a worker
         self._threads = threads
@@ -110,7 +113,7 @@ class RayFleet:
         for worker in list(self._actors):
             self.end(worker)
         if self._started_here:
-            self._ray.shutdown()
+            stop_ray(self._ray)
 
     def _heard(self, answer: Any) -> Answer | None:
         worker, chunk = self._asked.pop(answer)
@@ -144,6 +147,15 @@ class RayFleet:
 
     def _alive(self) -> set[str]:
         return {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Leave SIGTERM to whoever listens to it already: Ray would take it to end this process."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _hush() -> None:

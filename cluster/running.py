@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cluster import output
@@ -21,6 +22,7 @@ from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
 from search.study import Batch, Study
+from tracking.machine import watched
 from tracking.recorder import Recorder
 
 
@@ -66,7 +68,8 @@ def opened(plans: Sequence[Plan], *, resume: bool) -> Iterator[list[Running]]:
             for study in studies:
                 study.undo()
             raise InputError(problems)
-        yield studies
+        with watched([study.measured for study in studies if study.plan.config.tracking.system_metrics]):
+            yield studies
 
 
 class Running:
@@ -90,9 +93,14 @@ class Running:
             cloud=search.cloud,
             resume=resume,
         )
-        self.done_before = self._study.done
+        self.done = self.done_before = self._study.done  # trials
+        self.trials = self._study.trials
+        self.finished = False
         self._identity = identify(plan, self._study)
         self._events = EventLog(plan.folder)
+        self.best: tuple[float, int] | None = None  # score and trial
+        if self.done_before:
+            self._see(self._study.best(1))
         self._recorder: Recorder | None = None
         self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970
 
@@ -101,6 +109,11 @@ class Running:
         if self.plan.config.tracking.enabled:
             with self.clock("records"):
                 self._recorder = at_the_end.enter_context(open_recorder(self.plan, self._identity))
+
+    def measured(self, values: Mapping[str, float]) -> None:
+        """How busy the machines are now, by name, among the system metrics of the study's run in MLflow."""
+        if self._recorder:
+            self._recorder.measured(values)
 
     def undo(self) -> None:
         """Leave nothing of a study that was not there before and does not begin."""
@@ -130,10 +143,24 @@ class Running:
         batch, when = self._asked
         with self.clock("search"):
             rows = self._study.tell(batch, metrics)
+        self.done = self._study.done
+        self._see(rows)
         if self._recorder and self._records_all:
             with self.clock("records"):
                 self._recorder.record(trial_records(self.plan, self._identity, rows, when))
         return rows
+
+    def _see(self, rows: pd.DataFrame) -> None:
+        """Keep the best trial in view; among equals the earliest, as the study does."""
+        scores = rows["cloud_score" if self.plan.config.search.cloud else "score"].to_numpy(dtype=np.float64)
+        top = scores.argmax()
+        if self.best is None or scores[top] > self.best[0]:
+            self.best = float(scores[top]), int(rows["trial"].iloc[top])
+
+    @property
+    def events(self) -> dict[str, int]:
+        """How often what was lost, in all runs of the study."""
+        return dict(self._events.counts)
 
     def happened(self, event: Event) -> None:
         """Write down what was lost, and what became of it."""
@@ -149,11 +176,12 @@ class Running:
         with self.clock("the winner examined"):
             found = find(plan, study, self.baselines, top)
         with self.clock("files and figures"):
-            files = output.write(plan, self._identity, study, found)
+            output.write(plan, self._identity, study, found)
         if recorder:
             with self.clock("records"):
-                output.publish(recorder, plan, files, found, study.trials, self._events.tags)
+                output.publish(recorder, plan, found.best, self._events.tags)
                 recorder.close()
+        self.finished = True
         return Outcome(
             plan,
             self._identity.study_id,
@@ -173,21 +201,23 @@ class Running:
 
 
 class Watching:
-    """Tells the display how the pool gets on, and each study what concerns it."""
+    """Tells those who show or write it how the pool gets on, and each study what concerns it."""
 
-    def __init__(self, display: Watch, studies: Sequence[Running]) -> None:
-        self._display, self._studies = display, studies
+    def __init__(self, studies: Sequence[Running], *others: Watch) -> None:
+        self._studies, self._others = studies, others
 
     def advanced(self, configurations: int) -> None:
         """So many more configurations are done."""
-        self._display.advanced(configurations)
+        for other in self._others:
+            other.advanced(configurations)
 
     def happened(self, event: Event) -> None:
         """Something was lost, and what became of it."""
-        self._display.happened(event)
         for number, study in enumerate(self._studies):
             if event.task in (None, number):
                 study.happened(event)
+        for other in self._others:
+            other.happened(event)
 
 
 class Clock:

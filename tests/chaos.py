@@ -72,7 +72,7 @@ def _counted(played: Round, poison: int) -> dict[str, int]:
 def harm_drivers(until: float, random: Random) -> Counter[str]:
     """Studies whose drivers are killed at random until then."""
     sums: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="hg", dir="/tmp") as folder:
         drivers = Drivers(Path(folder), random)
         while time.monotonic() < until:
             kills, missing, doubled, wrong = drivers.play(random.choice(list(SAMPLERS)))

@@ -41,6 +41,7 @@ class ChaosCluster:
         self._random = random
         self.harmed: Counter[str] = Counter()
         self._stopped: list[int] = []
+        self._replaced: list[Any] = []  # nodes that were stopped
         self._cluster: Any = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "include_dashboard": False, "temp_dir": str(folder)},
@@ -54,10 +55,13 @@ class ChaosCluster:
         self._cluster.shutdown()
 
     def settle(self) -> None:
-        """Everything that was stopped goes on."""
+        """Everything that was stopped goes on, and nodes that were replaced leave."""
         for process in self._stopped:
             _signal(process, signal.SIGCONT)
         self._stopped.clear()
+        for node in self._replaced:
+            self._cluster.remove_node(node, allow_graceful=False)
+        self._replaced.clear()
 
     # ---- harm
 
@@ -88,16 +92,16 @@ class ChaosCluster:
         node = self._random.choice(self._nodes())
         self._stop(_raylet(node))
         self.harmed["nodes stopped"] += 1
-        self._cluster.worker_nodes.remove(node)
         self._cluster.add_node(num_cpus=CORES)
-        self._cluster.worker_nodes.add(node)
+        self._replaced.append(node)
 
     def anything(self) -> None:
         harms: list[Callable[[], None]] = [self.kill_worker, self.kill_all_workers, self.stop_worker]
         self._random.choice([*harms, self.kill_worker, self.kill_node, self.stop_node])()
 
     def _nodes(self) -> list[Any]:
-        return sorted(self._cluster.worker_nodes, key=_raylet)
+        """Those that nobody has stopped."""
+        return sorted(set(self._cluster.worker_nodes) - set(self._replaced), key=_raylet)
 
     def _replace(self, node: Any) -> None:
         self._cluster.remove_node(node, allow_graceful=False)

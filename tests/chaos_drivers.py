@@ -75,6 +75,7 @@ class Drivers:
             [sys.executable, "-m", "cluster", "run", self._study, "--runs", runs, *settings, "--quiet"]
             + ["--resume"] * resume,
             cwd=ROOT,
+            env={**os.environ, "RAY_TMPDIR": str(self._folder)},  # what a killed driver leaves there goes with it
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )

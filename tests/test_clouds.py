@@ -340,7 +340,7 @@ def test_a_study_file_of_clouds_leaves_rows_runs_and_files(tmp_path: Path, monke
     text = (plan.folder / "best.yaml").read_text()
     assert "configurations_tried: 72" in text
     assert f"cloud_score: {best['cloud_score']}" in text
-    assert "The best of 72 configurations" in output.caveats(plan, outcome.trials)[0]
+    assert "The best of 72 configurations" in output.caveats(plan, outcome.trials, 0)[0]
     assert output.tried(plan, outcome.trials) == "72 configurations tried in 12 trials."
 
     from mlflow import MlflowClient

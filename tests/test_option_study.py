@@ -32,7 +32,7 @@ def test_a_score_is_of_the_median_over_paths_and_the_figure_says_which_path_it_s
     assert best["total_return"].iloc[0] == pytest.approx(np.median(growth) - 1.0, abs=1e-12)
     page = (outcome.folder / "figures" / "figures.html").read_text(encoding="utf-8")
     assert "on its median path of 25" in page
-    assert any("median over 25 paths" in caveat for caveat in output.caveats(plan, outcome.trials))
+    assert any("median over 25 paths" in caveat for caveat in output.caveats(plan, outcome.trials, 0))
 
 
 def test_a_metric_and_a_parameter_of_one_name_both_stand_in_the_table(tmp_path: Path) -> None:
