@@ -2,7 +2,7 @@
 
 A chunk is pure, so running it twice is harmless; its result is kept once. Blame:
 
-- a node that dies or is taken away charges nobody: its chunks run again;
+- a node that dies or is taken away, a call or a result that is lost charge nobody: the chunks run again;
 - a worker that dies, or takes longer than the deadline, makes every chunk it had a suspect: suspects run alone;
 - a chunk that loses its worker `ALONE` times alone, `ATTEMPTS` times in all, or that raises, is quarantined: the study
   goes on without it and says so.
@@ -25,7 +25,8 @@ from cluster.worker import Task, from_arrow, to_arrow
 IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
 ALONE = 3  # workers that a chunk may take with it while nothing else runs there
 ATTEMPTS = 20  # workers that it may lose for any reason at all
-STILLBORN = 3  # workers per place that may die while they start, one after another
+OFTEN = 10  # of those, after which it runs alone: it may only stand behind one that hangs on nodes that die
+STILLBORN = 3  # workers per place that may die while they start, one after another, before it is left alone a while
 LOOK_SECONDS = 1.0  # between two looks at deadlines
 
 
@@ -44,11 +45,12 @@ class Ready(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A worker has computed a chunk."""
+    """A worker has computed a chunk, in so many seconds by its own clock: the driver may hear of several at once."""
 
     worker: int
     chunk: Chunk
     metrics: pa.Table
+    seconds: float
 
 
 class Raised(NamedTuple):
@@ -161,7 +163,7 @@ class WorkerPool:
         self._charges: Counter[Chunk] = Counter()
         self._attempts: Counter[Chunk] = Counter()
         self._speeds = Speeds()
-        self._heard = self._looked = fleet.now()
+        self._heard = self._looked = self._left_alone = fleet.now()
         for _ in range(workers):
             self._start()
 
@@ -216,7 +218,7 @@ class WorkerPool:
             for number in list(workers):
                 if load and self._suspects:
                     return
-                if load == 0 and self._suspects:
+                if self._suspects:
                     chunk: Chunk | None = self._suspects.popleft()
                 else:
                     chunk = self._again.popleft() if self._again else self._cut(number)
@@ -263,8 +265,10 @@ class WorkerPool:
         match answer:
             case Ready(number):
                 self._admit(number)
-            case Done(number, chunk, metrics):
-                self._finish(number, chunk, from_arrow(metrics), watch)
+            case Done(number, chunk, metrics, seconds):
+                self._speeds.measured(number, chunk.task, chunk.end - chunk.first, seconds)
+                self._keep(chunk, from_arrow(metrics), watch)
+                self._freed(number, chunk)
             case Raised(number, chunk, error):
                 self._quarantine(chunk, error, watch)
                 self._freed(number, chunk)
@@ -277,12 +281,6 @@ class WorkerPool:
         self._stillborn, self._ever_ready = 0, True
         self._heard = self._fleet.now()
         self._place(number, +1)
-
-    def _finish(self, number: int, chunk: Chunk, metrics: pd.DataFrame, watch: Watch) -> None:
-        now = self._fleet.now()
-        self._speeds.measured(number, chunk.task, chunk.end - chunk.first, now - self._crew[number].since)
-        self._keep(chunk, metrics, watch)
-        self._freed(number, chunk)
 
     def _freed(self, number: int, chunk: Chunk) -> None:
         """A worker is done with a chunk, one way or another, and goes on with its next."""
@@ -307,12 +305,19 @@ class WorkerPool:
     def _lose(self, number: int, error: str, watch: Watch, *, blameless: bool, unfit: bool = False) -> None:
         """A worker is gone: start another, and run again what it had."""
         worker = self._give_up(number)
-        if not worker.ready:
+        if worker.ready:
+            self._heard = self._fleet.now()  # another has time to start, however long this one took
+            self._stillborn = 0
+        else:
             self._stillborn += not blameless
-            if (unfit and not self._ever_ready) or self._stillborn >= STILLBORN * self.workers:
-                raise PoolError(f"a worker could not start: {error}")
+        hopeless = self._stillborn >= STILLBORN * self.workers
+        if (unfit and not self._ever_ready) or (hopeless and not self._ready):
+            raise PoolError(f"a worker could not start: {error}")
         watch.happened(Event("workers_lost", f"worker {number} lost: {error}"))
-        self._start()
+        if hopeless:  # the others go on without it, and it is tried again later
+            self._left_alone = self._fleet.now()
+        else:
+            self._start()
         for chunk in reversed(worker.chunks):
             self._attempts[chunk] += 1
             self._charges[chunk] += not blameless and chunk in self._alone
@@ -320,7 +325,7 @@ class WorkerPool:
                 self._quarantine(chunk, error, watch)
                 continue
             watch.happened(Event("chunks_retried", f"{self._told(chunk)} runs again: {error}", chunk.task))
-            if not blameless:
+            if not blameless or self._attempts[chunk] >= OFTEN:
                 self._alone.add(chunk)
             (self._suspects if chunk in self._alone else self._again).appendleft(chunk)
 
@@ -360,6 +365,9 @@ class WorkerPool:
                 self._lose(number, late, watch, blameless=False)
             elif not worker.ready and waited > self._limits.start and self._ready:
                 self._give_up(number)  # stuck, or without a node: asked for anew
+                self._start()
+        if now - self._left_alone > self._limits.start:
+            while len(self._crew) < self.workers:
                 self._start()
         limit = self._limits.stall if self._ever_ready else self._limits.start
         if not self._ready and now - self._heard > limit:

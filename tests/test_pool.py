@@ -189,6 +189,19 @@ def test_a_killed_workers_chunks_are_run_again(ray: Any, small_chunks: None, pla
     ]
 
 
+def test_workers_that_die_with_nothing_to_do_blame_no_chunk(ray: Any, plan: Plan) -> None:
+    rows = plan.space.grid_rows(0, 12)  # one chunk, which each dead worker would be handed
+    shared, watch = on_ray(plan.task, workers=4), Watch()
+    idle = pids(ray, shared)
+    backtest(shared, rows)
+    for worker in idle:
+        os.kill(worker, signal.SIGKILL)
+    time.sleep(2.0)  # Ray knows that they are gone
+    same(backtest(shared, rows, watch), backtest(LocalPool([plan.task]), rows))
+    shared.close()
+    assert "chunks_quarantined" not in {event.kind for event in watch.events}
+
+
 class Fragile(Worker):
     """A worker that falls over a marked configuration: it dies at a threshold of -0.5, raises at -0.4, hangs at -0.3."""
 
