@@ -11,6 +11,7 @@ import pandas as pd
 from cluster.plan import Plan
 from cluster.pool import Pool, Watch, open_pool
 from cluster.running import Clock, Outcome, Watching, opened
+from search.points import Part
 
 
 class Display(Watch, Protocol):
@@ -45,13 +46,18 @@ def run(plans: Sequence[Plan], display: Display, *, resume: bool = False, top: i
                 pool.submit(number, plan.baselines)
             while pool.busy:
                 with clock("backtests"):
-                    number, metrics = pool.result(watching)
+                    number, result = pool.result(watching)
                 study = studies[number]
+                if isinstance(result, Part):
+                    display.scored(study.plan, study.keep(result))
+                    continue
                 if study.baselines is None:
-                    study.compare(metrics)
+                    study.compare(result)
                 else:
-                    display.scored(study.plan, study.tell(metrics))
-                if (batch := study.ask()) is not None:
+                    display.scored(study.plan, study.tell(result))
+                if (trials := study.missing()) is not None:
+                    pool.stream(number, trials, study.plan.batch)
+                elif (batch := study.ask()) is not None:
                     pool.submit(number, batch.configurations)
         display.finishing()
         together = {what: seconds / len(studies) for what, seconds in clock.seconds.items()}

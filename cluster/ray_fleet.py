@@ -55,9 +55,11 @@ class RayFleet:
         self._asked[actor.__ray_call__.remote(_node)] = (number, None)
         return number
 
-    def send(self, worker: int, chunk: Chunk, rows: pa.Table) -> None:
+    def send(self, worker: int, chunk: Chunk, rows: pa.Table | None) -> None:
         """Hand a chunk to an actor."""
-        self._asked[self._actors[worker].run.remote(chunk.task, rows)] = (worker, chunk)
+        actor = self._actors[worker]
+        answer = actor.part.remote(*chunk) if rows is None else actor.run.remote(chunk.task, rows)
+        self._asked[answer] = (worker, chunk)
 
     def end(self, worker: int) -> None:
         """Kill an actor, whatever it does."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cluster import output
 from cluster.events import EventLog
@@ -20,6 +22,7 @@ from cluster.pool import Event, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
+from search.points import Part
 from search.study import Batch, Study
 from tracking.recorder import Recorder
 
@@ -133,6 +136,22 @@ class Running:
         if self._recorder and self._records_all:
             with self.clock("records"):
                 self._recorder.record(trial_records(self.plan, self._identity, rows, when))
+        return rows
+
+    def missing(self) -> list[range] | None:
+        """The trials without a result, where the pool makes them from their numbers; None where they are asked for."""
+        return self._study.missing()
+
+    def keep(self, part: Part) -> pd.DataFrame:
+        """Commit trials as a worker scored them, and record them; their rows, at least trial and score."""
+        with self.clock("search"):
+            self._study.keep(part)
+        recorded = self._recorder is not None and self._records_all
+        columns = None if recorded else ["trial", "score"]
+        rows: pd.DataFrame = pq.read_table(pa.BufferReader(part.file), columns=columns).to_pandas()
+        if self._recorder and recorded:
+            with self.clock("records"):
+                self._recorder.record(trial_records(self.plan, self._identity, rows))
         return rows
 
     def happened(self, event: Event) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,6 +50,20 @@ class Parts:
         self._rows[first] = len(rows)
         return rows
 
+    def missing(self) -> list[range]:
+        """The trials without a result."""
+        gaps, end = [], 0
+        for first in [*sorted(self._rows), self._trials]:
+            if first > end:
+                gaps.append(range(end, first))
+            end = first + self._rows.get(first, 0)
+        return gaps
+
+    def keep(self, first: int, rows: int, file: pa.Buffer) -> None:
+        """Commit the results of trials `first` .. `first + rows - 1`, written elsewhere by `encoded`."""
+        store_part(part_path(self._folder, first), file)
+        self._rows[first] = rows
+
     def tables(self) -> Iterator[pd.DataFrame]:
         """The results, batch by batch, in trial order."""
         for first in sorted(self._rows):
@@ -71,12 +86,31 @@ def part_path(folder: Path, first: int) -> Path:
 
 def write_part(path: Path, rows: pd.DataFrame) -> None:
     """Write a part whole or not at all; it is on the disk when this returns."""
+    store_part(path, encoded(rows))
+
+
+def encoded(rows: pd.DataFrame) -> pa.Buffer:
+    """The bytes of a part."""
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    # dictionaries of numbers that are seldom twice the same take longer to try than all the rest
+    repeated = [
+        name
+        for name in table.column_names
+        if rows[name].dtype != np.float64 or (rows[name] == rows[name].iloc[0]).all()
+    ]
+    sink = pa.BufferOutputStream()
+    # a flipped bit in an unchecked page reads as another number without a word
+    pq.write_table(table, sink, write_page_checksum=True, use_dictionary=repeated)
+    return sink.getvalue()
+
+
+def store_part(path: Path, file: pa.Buffer) -> None:
+    """Write a part whole or not at all; it is on the disk when this returns."""
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        # a flipped bit in an unchecked page reads as another number without a word
-        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), file, write_page_checksum=True)
-        file.flush()
-        os.fsync(file.fileno())
+    with partial.open("wb") as opened:
+        opened.write(file)
+        opened.flush()
+        os.fsync(opened.fileno())
     partial.replace(path)
 
 
