@@ -24,7 +24,16 @@ MESSAGE = 300  # characters of a message of Ray's
 class RayFleet:
     """Ray actors, each owning one GPU or a share of the cores. They keep no state, and Ray never retries for them."""
 
-    def __init__(self, tasks: Sequence[Task], *, workers: int, gpus: int, threads: int, address: str | None) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        workers: int,
+        gpus: int,
+        threads: int,
+        address: str | None,
+        worker: type[Worker] | None = None,
+    ) -> None:
         ray: Any = importlib.import_module("ray")  # only now: a study in this process never needs it
         self.where = f"{workers} Ray worker{'s' * (workers > 1)}{f' at {address}' if address else ''}"
         self._ray = ray
@@ -34,7 +43,7 @@ class RayFleet:
             _hush()
         self._tasks = [ray.put(task) for task in tasks]  # once on each node that has a worker
         self._threads = threads
-        self._actor: Any = ray.remote(Worker).options(
+        self._actor: Any = ray.remote(worker or Worker).options(
             num_gpus=gpus, num_cpus=threads, max_restarts=0, max_task_retries=0
         )
         self._share = f"{gpus} GPU and {threads} cores" if gpus else f"{threads} cores"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -62,7 +63,10 @@ class Worker:
         points, rule = self._tasks[task].points, self._tasks[task].rule
         assert points is not None
         rows = points.configurations(rule, first, end)
-        return points.part(rule, first, rows, from_arrow(self.run(task, to_arrow(rows))))
+        began = time.perf_counter()
+        metrics = self.run(task, to_arrow(rows))
+        seconds = time.perf_counter() - began
+        return points.part(rule, first, rows, from_arrow(metrics))._replace(seconds=seconds)
 
 
 def to_arrow(frame: pd.DataFrame) -> pa.Table:

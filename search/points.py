@@ -19,11 +19,15 @@ from search.targets import Targets
 
 
 class Part(NamedTuple):
-    """Trials `first` .. `first + rows - 1`, scored, as the bytes of the Parquet file that keeps them."""
+    """Trials `first` .. `first + rows - 1`, scored, as the bytes of the Parquet file that keeps them.
+
+    `seconds` went into backtesting them, the rest of a worker's time into all else.
+    """
 
     first: int
     rows: int
     file: pa.Buffer
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
