@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,9 +15,10 @@ import pyarrow as pa
 
 from benchmarks import cases
 from benchmarks.virtual_fleet import Costs, Silent, VirtualFleet, seconds_to_run
+from cluster.commits import Commits
 from cluster.dispatch import Chunk, Done, Ready
 from cluster.ray_fleet import RayFleet
-from cluster.worker import Task, Worker
+from cluster.worker import Task, Worker, from_arrow, to_arrow
 from kernels import STRATEGIES
 from kernels.market import Market
 from search.parts import Parts
@@ -30,6 +32,7 @@ SIZES = (0, 1_000, 10_000, 100_000)  # configurations in a chunk
 SAMPLE = 16_384  # that a worker's own costs are measured on
 CROWD = 1_000  # answers that Ray is asked about at once
 ROUNDS = 5
+PARTS = 16  # committed in a row
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,26 @@ def best(run: Callable[[], float], rounds: int = ROUNDS) -> float:
 
 
 def worker(made: Task) -> tuple[float, float, int]:
-    """CPU seconds of a configuration in the backtest and beside it (point, score, Parquet), on one thread, and bytes."""
-    alone = Worker(1, made)
-    alone.part(0, 0, 64)
-    backtest, whole, size = np.inf, np.inf, 0
-    for _ in range(ROUNDS):
-        began, wall = time.process_time(), time.perf_counter()
-        part = alone.part(0, 0, SAMPLE)
-        used, wall = time.process_time() - began, time.perf_counter() - wall
-        whole, size = min(whole, used), part.file.size
-        backtest = min(backtest, part.seconds * used / wall)  # a shared core: its share of the time is the driver's too
-    return backtest / SAMPLE, (whole - backtest) / SAMPLE, size // SAMPLE
+    """CPU seconds of a configuration in the backtest and beside it (point, Arrow, score, Parquet), on one thread, and
+    its bytes."""
+    points, rule, engine = made.points, made.rule, made.engine(1)
+    assert points is not None
+    rows = points.configurations(rule, 0, SAMPLE)
+    metrics = engine.metrics(rows)
+    part = points.part(rule, 0, rows, metrics)
+
+    def backtest() -> float:
+        began = time.process_time()
+        engine.metrics(rows)
+        return time.process_time() - began
+
+    def beside() -> float:
+        began = time.process_time()
+        from_arrow(to_arrow(points.configurations(rule, 0, SAMPLE)))
+        points.part(rule, 0, rows, from_arrow(to_arrow(metrics)))
+        return time.process_time() - began
+
+    return best(backtest) / SAMPLE, best(beside) / SAMPLE, part.file.size // SAMPLE
 
 
 def sending(made: Task, size: int) -> list[Sent]:
@@ -147,23 +159,25 @@ def dispatching() -> float:
 
 
 def keeping(size: int) -> tuple[float, float]:
-    """Seconds to commit a part, on its disk when it is said: per part, and per configuration of `size` bytes."""
+    """Seconds of the disk to commit a part as the driver does, several at once: per part, and per configuration of
+    `size` bytes."""
     with TemporaryDirectory(dir=".") as folder:
         parts = Parts(Path(folder), lambda first, n: _none(), trials=10**9, batch=1)
 
-        def once(rows: int) -> Callable[[], float]:
-            data = pa.py_buffer(np.random.default_rng(0).bytes(size * rows))
+        def each(rows: int) -> float:
+            part = Part(0, rows, pa.py_buffer(np.random.default_rng(0).bytes(size * rows)))
+            commits = Commits(lambda part: parts.keep(*part[:3]))
+            began = time.perf_counter()
+            for first in range(PARTS):
+                commits.put(part._replace(first=first))
+            commits.settle()
+            seconds = time.perf_counter() - began
+            commits.close()
+            return seconds / PARTS
 
-            def keep() -> float:
-                began = time.perf_counter()
-                parts.keep(0, rows, data)
-                return time.perf_counter() - began
-
-            return keep
-
-        small, large = best(once(SIZES[1])), best(once(SIZES[-1]))
-    each = max(0.0, (large - small) / (SIZES[-1] - SIZES[1]))
-    return max(0.0, small - each * SIZES[1]), each
+        small, large = (best(partial(each, rows)) for rows in (SIZES[1], SIZES[-1]))
+    row = max(0.0, (large - small) / (SIZES[-1] - SIZES[1]))
+    return max(0.0, small - row * SIZES[1]), row
 
 
 def _none() -> Any:
@@ -174,8 +188,10 @@ def costs(sent: Sequence[Sent], asked: float, dispatched: float, kept: tuple[flo
     """What the simulation charges the driver."""
     empty, large = sent[0], sent[-1]
     return Costs(
-        chunk=empty.thread + dispatched + kept[0],
-        row=max(0.0, large.thread - empty.thread) / large.rows + kept[1],
+        chunk=empty.thread + dispatched,
+        row=max(0.0, large.thread - empty.thread) / large.rows,
+        part=kept[0],
+        part_row=kept[1],
         asked=asked,
         latency=empty.latency,
         size=size,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from cluster.commits import AT_ONCE
 from cluster.dispatch import Answer, Chunk, Done, Ready, WorkerPool
 from cluster.pool import Event
 from search.points import Part
@@ -20,20 +22,22 @@ NOISE = 0.05  # standard deviation of a chunk's time, as a share of it
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of the driver's one thread: per chunk (sent, received, dispatched, committed), per row of a part
-    (received, committed), per answer still out each time it waits. Then seconds from there and back, bytes per row and
+    """Seconds of the driver's one thread: per chunk (sent, received, dispatched), per row of a part, per answer still out
+    each time it waits. Of its disk: per part, per row. Then seconds of an empty chunk there and back, bytes per row, and
     bytes per second of the driver's link."""
 
     chunk: float = 0.0
     row: float = 0.0
     asked: float = 0.0
+    part: float = 0.0
+    part_row: float = 0.0
     latency: float = 0.0
     size: float = 0.0
     link: float = float("inf")
 
 
 class VirtualFleet:
-    """Workers that compute a row in `seconds[i]` each. `driver`, `link` and `workers` say how long each was busy."""
+    """Workers that compute a row in `seconds[i]` each. `driver`, `link`, `disk` and `workers` say how long each was busy."""
 
     where = "virtual time"
 
@@ -46,8 +50,10 @@ class VirtualFleet:
         self._coming: list[tuple[float, int, Answer, bool]] = []  # whether it is at the driver by then
         self._order = itertools.count()
         self._link_free = 0.0
-        self.driver = self.link = self.workers = 0.0
+        self._disk_free: deque[float] = deque([0.0])  # when each of the last parts was on it
+        self.driver = self.link = self.disk = self.workers = 0.0
         self.last: list[float] = []  # when each worker ended its last chunk
+        self.sent, self.longest = 0, 0.0  # chunks, and seconds of the longest
 
     def now(self) -> float:
         return self._now
@@ -67,6 +73,8 @@ class VirtualFleet:
         done = max(self._free[worker], self._now + self._costs.latency / 2) + takes
         self._free[worker] = self.last[worker] = done
         self.workers += takes
+        self.sent += 1
+        self.longest = max(self.longest, takes)
         self._happens(done, Done(worker, chunk, Part(chunk.first, count, NOTHING, takes)), there=False)
 
     def end(self, worker: int) -> None: ...
@@ -88,6 +96,19 @@ class VirtualFleet:
             if isinstance(answer, Done):
                 self._charge(self._costs.chunk + self._costs.row * (answer.chunk.end - answer.chunk.first))
         return answers
+
+    def commit(self, rows: int) -> None:
+        """A part goes to the disk while the driver goes on, unless as many as it may hold are under way."""
+        takes = self._costs.part + self._costs.part_row * rows
+        self.disk += takes
+        self._disk_free.append(max(self._disk_free[-1], self._now) + takes)
+        if len(self._disk_free) > AT_ONCE:
+            self._now = max(self._now, self._disk_free.popleft())
+
+    @property
+    def written(self) -> float:
+        """When the last part was on the disk."""
+        return self._disk_free[-1]
 
     def state(self) -> str:
         return f"{self._count} virtual workers"
@@ -126,6 +147,7 @@ def seconds_to_run(fleet: VirtualFleet, configurations: int, watch: Silent | Non
     while pool.busy:
         _, part = pool.result(watch or Silent())
         assert isinstance(part, Part)
+        fleet.commit(part.rows)
         done += part.rows
     assert done == configurations
-    return fleet.now()
+    return max(fleet.now(), fleet.written)

@@ -252,7 +252,7 @@ class WorkerPool:
             case Ready(number):
                 self._admit(number)
             case Done(number, chunk, made):
-                self._speed(number, chunk)
+                self._speed(number, chunk, made)
                 self._work[chunk.task].keep(chunk.first, chunk.end, made)
                 self._settled(chunk, watch)
                 self._freed(number, chunk)
@@ -269,8 +269,10 @@ class WorkerPool:
         self._heard = self._fleet.now()
         self._place(number, +1)
 
-    def _speed(self, number: int, chunk: Chunk) -> None:
-        seconds = self._fleet.now() - self._crew[number].since
+    def _speed(self, number: int, chunk: Chunk, made: pa.Table | Part) -> None:
+        """By the worker's own clock where it has one: what waits for a busy driver would look slow, and get less."""
+        own = made.seconds if isinstance(made, Part) else 0.0
+        seconds = own or self._fleet.now() - self._crew[number].since
         self._speeds.measured(number, chunk.task, chunk.end - chunk.first, seconds)
 
     def _freed(self, number: int, chunk: Chunk) -> None:

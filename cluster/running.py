@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import output
+from cluster.commits import Commits
 from cluster.events import EventLog
 from cluster.findings import Findings, find, scored_baselines
 from cluster.identity import identify
@@ -60,6 +61,8 @@ def opened(plans: Sequence[Plan], *, resume: bool) -> Iterator[list[Running]]:
         except InputError as error:
             problems += error.problems
     with ExitStack() as at_the_end:
+        for study in studies:
+            at_the_end.callback(study.close)
         try:
             for study in studies if not problems else ():
                 study.open_recorder(at_the_end)
@@ -96,6 +99,7 @@ class Running:
         self.done_before = self._study.done
         self._identity = identify(plan, self._study)
         self._events = EventLog(plan.folder)
+        self._commits = Commits(self._study.keep)
         self._recorder: Recorder | None = None
         self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970
 
@@ -104,6 +108,10 @@ class Running:
         if self.plan.config.tracking.enabled:
             with self.clock("records"):
                 self._recorder = at_the_end.enter_context(open_recorder(self.plan, self._identity))
+
+    def close(self) -> None:
+        """Nothing is written any more when this returns."""
+        self._commits.close()
 
     def undo(self) -> None:
         """Leave nothing of a study that was not there before and does not begin."""
@@ -144,9 +152,11 @@ class Running:
 
     def keep(self, part: Part) -> pd.DataFrame:
         """Commit trials as a worker scored them, and record them; their rows, at least trial and score."""
-        with self.clock("search"):
-            self._study.keep(part)
         recorded = self._recorder is not None and self._records_all
+        with self.clock("search"):
+            self._commits.put(part)
+            if recorded:
+                self._commits.settle()  # what has no part has no run
         columns = None if recorded else ["trial", "score"]
         rows: pd.DataFrame = pq.read_table(pa.BufferReader(part.file), columns=columns).to_pandas()
         if self._recorder and recorded:
@@ -162,6 +172,8 @@ class Running:
         """Examine the winner, write, close the records. `together`: its share of what all studies waited for."""
         assert self.baselines is not None
         plan, study, recorder = self.plan, self._study, self._recorder
+        with self.clock("search"):
+            self._commits.settle()
         if recorder and not self._records_all:
             with self.clock("records"):
                 recorder.record(trial_records(plan, self._identity, study.best(plan.config.tracking.max_runs)))
