@@ -53,10 +53,9 @@ class Speeds:
         [500, 250]
         """
         speed = self._of.get(worker, {}).get(task, 0.0)
-        if not self._known.get(task):
+        if not speed:  # by another's speed a device a hundred times slower would hold everyone up
             return min(left, FIRST_ROWS)
         mean = self._sum[task] / self._known[task]
-        speed = speed or mean
         share = left * speed / (mean * workers) / (1 if workers == 1 else 2)
         least = max(LEAST_SECONDS, workers * DRIVER_SECONDS)
         most = min(speed * max(MOST_SECONDS, least), MOST_ROWS)

@@ -153,9 +153,9 @@ def test_a_sobol_point_made_by_itself_is_scipys(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize("speeds", [(1, 10, 100), (1, 1, 1, 50), (3, 7)])
 def test_slow_and_fast_workers_finish_within_a_chunk_of_each_other(speeds: tuple[int, ...]) -> None:
     fleet = VirtualFleet([1e-2 / speed for speed in speeds], Costs(chunk=1e-3, latency=2e-3))
-    wall = seconds_to_run(fleet, 200_000)
-    assert max(fleet.last) - min(fleet.last) < fleet.longest
-    assert fleet.workers / wall / len(speeds) > 0.95
+    wall = seconds_to_run(fleet, 500_000)
+    assert max(fleet.last) - min(fleet.last) < fleet.longest < 5.0
+    assert wall < 1.05 * 500_000 / (100 * sum(speeds))
 
 
 def test_a_driver_that_is_behind_does_not_make_its_workers_look_slow() -> None:
