@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import cases, compare, memory, option_case, option_memory, options, scaling, search, table
+from benchmarks import cases, compare, memory, option_case, option_memory, options, pool, scaling, search, table
 from benchmarks.table import Table
 from kernels.market import Market
 from kernels.option_market import OptionMarket
@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "scaling": (scaling.cost, memory.peaks),
     "banks": (scaling.banks,),
     "search": (search.samplers,),
+    "pool": (pool.measured, pool.real, pool.simulated),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
 SLOW = ("search",)  # forty minutes: only where it is asked for
@@ -29,7 +30,7 @@ MARKETS: dict[str, Callable[[], tuple[Market | OptionMarket, str]]] = {
     "options": option_case.market,
 }  # others: cases.market
 WIDTH = 130  # of what is written to a file or a pipe
-PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes")
+PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes", "ray")
 
 
 def main() -> None:

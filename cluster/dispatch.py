@@ -19,8 +19,10 @@ import pandas as pd
 import pyarrow as pa
 
 from cluster.chunks import Speeds
-from cluster.pool import Event, PoolError, Watch, chunk_name, joined, nothing_computed, quarantined
-from cluster.worker import Task, from_arrow, to_arrow
+from cluster.pool import Event, PoolError, Watch
+from cluster.work import Batch, Stream, Work, chunk_name
+from cluster.worker import Task
+from search.points import Part
 
 IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
 ALONE = 3  # workers that a chunk may take with it while nothing else runs there
@@ -31,7 +33,7 @@ LOOK_SECONDS = 1.0  # between two looks at deadlines
 
 
 class Chunk(NamedTuple):
-    """Rows `first` .. `end - 1` of the batch that a task has in the pool."""
+    """Rows `first` .. `end - 1` of the batch that a task has in the pool; of its stream, trials."""
 
     task: int
     first: int
@@ -49,7 +51,7 @@ class Done(NamedTuple):
 
     worker: int
     chunk: Chunk
-    metrics: pa.Table
+    answer: pa.Table | Part  # metrics, or a part of a stream
     seconds: float
 
 
@@ -86,8 +88,8 @@ class Fleet(Protocol):
         """Begin a worker; its number, which no other gets. `Ready` or `Lost` follows, perhaps never."""
         ...
 
-    def send(self, worker: int, chunk: Chunk, rows: pa.Table) -> None:
-        """Hand a chunk to a worker. `Done`, `Raised` or `Lost` follows, perhaps never."""
+    def send(self, worker: int, chunk: Chunk, rows: pa.Table | None) -> None:
+        """Hand a chunk to a worker; without rows it makes them itself. `Done`, `Raised` or `Lost` follows, or nothing."""
         ...
 
     def end(self, worker: int) -> None:
@@ -117,21 +119,6 @@ class Limits:
 
 
 @dataclass
-class _Batch:
-    """Configurations of one task on their way through the workers."""
-
-    configurations: pd.DataFrame
-    cut: int = 0  # rows that are in chunks already
-    rows: int = 0  # rows that have results
-    done: dict[int, pd.DataFrame] = field(default_factory=dict)  # by first row, whatever order they came in
-    errors: list[str] = field(default_factory=list)  # of quarantined chunks
-
-    @property
-    def left(self) -> int:
-        return len(self.configurations) - self.cut
-
-
-@dataclass
 class _Worker:
     """A worker as its pool sees it. `since`: when it began to start, or what it does now."""
 
@@ -155,8 +142,7 @@ class WorkerPool:
         self._ready = 0
         self._stillborn = 0  # workers that died while they started, since the last one that did not
         self._ever_ready = False
-        self._batches: dict[int, _Batch] = {}  # by task
-        self._complete: deque[int] = deque()
+        self._work: dict[int, Work] = {}  # by task
         self._again: deque[Chunk] = deque()  # lost through no fault of theirs
         self._suspects: deque[Chunk] = deque()
         self._alone: set[Chunk] = set()  # suspects, until they are done
@@ -169,8 +155,8 @@ class WorkerPool:
 
     @property
     def busy(self) -> bool:
-        """Whether a batch has been submitted whose result has not been taken."""
-        return bool(self._batches)
+        """Whether a batch has been submitted whose result has not been taken, or trials."""
+        return any(not work.over for work in self._work.values())
 
     @property
     def ready(self) -> int:
@@ -179,34 +165,45 @@ class WorkerPool:
 
     @property
     def under_way(self) -> int:
-        """Configurations that have been submitted and are not done."""
-        return sum(len(batch.configurations) - batch.rows for batch in list(self._batches.values()))
+        """Configurations that are not done and will be, whatever is withdrawn."""
+        return sum(work.under_way for work in list(self._work.values()))
 
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of the task of that number; it queues behind those of other tasks."""
-        self._batches[task] = _Batch(configurations)
-        self._heard = self._fleet.now()
-        if not len(configurations):
-            self._complete.append(task)
+        self._enter(task, Batch(self._tasks, task, configurations))
 
-    def result(self, watch: Watch) -> tuple[int, pd.DataFrame]:
-        """Wait for a batch to be done: its task, and the metrics of every configuration in the batch's order."""
-        while not self._complete:
+    def stream(self, task: int, trials: Sequence[range], most: int) -> None:
+        """Hand over trials of the task of that number, to be computed in parts of at most `most`; they queue too."""
+        self._enter(task, Stream(self._tasks, task, trials, most))
+
+    def withdraw(self) -> None:
+        """Take back the trials of streams that no worker has yet."""
+        for work in self._work.values():
+            if isinstance(work, Stream):
+                work.withdraw()
+
+    def result(self, watch: Watch) -> tuple[int, pd.DataFrame | Part]:
+        """Wait for a batch or a part of a stream to be done: its task, and what came out."""
+        while (task := next((task for task, work in self._work.items() if work.ready), None)) is None:
             self._send(watch)
             for answer in self._fleet.wait(LOOK_SECONDS):
                 self._take(answer, watch)
             self._look(watch)
-        task = self._complete.popleft()
-        batch = self._batches.pop(task)
-        if batch.errors and len(batch.errors) == len(batch.done):
-            raise PoolError(nothing_computed(self._tasks, task, batch.rows, batch.errors[-1]))
-        return task, joined([batch.done[first] for first in sorted(batch.done)], self._tasks[task])
+        work = self._work[task]
+        result = work.take()
+        if work.over:
+            del self._work[task]
+        return task, result
 
     def close(self) -> None:
         """End the workers."""
         self._fleet.close()
 
     # ---- sending
+
+    def _enter(self, task: int, work: Work) -> None:
+        self._work[task] = work
+        self._heard = self._fleet.now()
 
     def _send(self, watch: Watch) -> None:
         """Chunks to the workers that have room for them, the emptiest first.
@@ -228,11 +225,9 @@ class WorkerPool:
 
     def _cut(self, number: int) -> Chunk | None:
         """The next chunk of the batch that waits longest, of as many rows as suits the worker."""
-        for task, batch in self._batches.items():
-            if batch.left:
-                rows = self._speeds.rows(number, task, batch.left, max(1, self._ready))
-                batch.cut += rows
-                return Chunk(task, batch.cut - rows, batch.cut)
+        for task, work in self._work.items():
+            if work.left:
+                return Chunk(task, *work.cut(self._speeds.rows(number, task, work.left, max(1, self._ready))))
         return None
 
     def _hand(self, number: int, chunk: Chunk) -> None:
@@ -242,9 +237,7 @@ class WorkerPool:
         self._place(number, -1)
         worker.chunks.append(chunk)
         self._place(number, +1)
-        self._fleet.send(
-            number, chunk, to_arrow(self._batches[chunk.task].configurations.iloc[chunk.first : chunk.end])
-        )
+        self._fleet.send(number, chunk, self._work[chunk.task].sent(chunk.first, chunk.end))
 
     def _place(self, number: int, there: int) -> None:
         """Take a worker off the list of those that have room, or put it there."""
@@ -265,9 +258,10 @@ class WorkerPool:
         match answer:
             case Ready(number):
                 self._admit(number)
-            case Done(number, chunk, metrics, seconds):
+            case Done(number, chunk, made, seconds):
                 self._speeds.measured(number, chunk.task, chunk.end - chunk.first, seconds)
-                self._keep(chunk, from_arrow(metrics), watch)
+                self._work[chunk.task].keep(chunk.first, chunk.end, made)
+                self._settled(chunk, watch)
                 self._freed(number, chunk)
             case Raised(number, chunk, error):
                 self._quarantine(chunk, error, watch)
@@ -290,17 +284,12 @@ class WorkerPool:
         self._place(number, +1)
         worker.since = self._heard = self._fleet.now()
 
-    def _keep(self, chunk: Chunk, metrics: pd.DataFrame, watch: Watch) -> None:
-        batch = self._batches[chunk.task]
-        assert chunk.first not in batch.done
-        batch.done[chunk.first] = metrics
-        batch.rows += len(metrics)
+    def _settled(self, chunk: Chunk, watch: Watch) -> None:
+        """A chunk has come to its end, one way or another."""
         for charged in (self._charges, self._attempts):
             charged.pop(chunk, None)
         self._alone.discard(chunk)
-        watch.advanced(len(metrics))
-        if batch.rows == len(batch.configurations):
-            self._complete.append(chunk.task)
+        watch.advanced(chunk.end - chunk.first)
 
     def _lose(self, number: int, error: str, watch: Watch, *, blameless: bool, unfit: bool = False) -> None:
         """A worker is gone: start another, and run again what it had."""
@@ -330,11 +319,11 @@ class WorkerPool:
             (self._suspects if chunk in self._alone else self._again).appendleft(chunk)
 
     def _quarantine(self, chunk: Chunk, error: str, watch: Watch) -> None:
-        batch = self._batches[chunk.task]
-        rows = batch.configurations.iloc[chunk.first : chunk.end]
-        batch.errors.append(error)
+        work = self._work[chunk.task]
+        rows = work.configurations(chunk.first, chunk.end)
         watch.happened(Event("chunks_quarantined", f"{self._told(chunk)} quarantined: {error}", chunk.task, rows))
-        self._keep(chunk, quarantined(self._tasks[chunk.task], len(rows)), watch)
+        work.fail(chunk.first, chunk.end, error)
+        self._settled(chunk, watch)
 
     def _told(self, chunk: Chunk) -> str:
         return chunk_name(self._tasks, chunk.task, chunk.first, chunk.end - chunk.first)
@@ -372,7 +361,7 @@ class WorkerPool:
         limit = self._limits.stall if self._ever_ready else self._limits.start
         if not self._ready and now - self._heard > limit:
             left = len(self._again) + len(self._suspects)
-            rest = sum(batch.left for batch in self._batches.values())
+            rest = sum(work.left for work in self._work.values())
             raise PoolError(
                 f"no chunk finished for {limit:g} s; {self._fleet.state()}; 0 of {self.workers} workers ready, "
                 f"{left} chunks and {rest:,} configurations beside them left"

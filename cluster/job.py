@@ -43,11 +43,12 @@ def run(
 ) -> list[Outcome]:
     """Run the studies of a study file to their end, side by side on one pool.
 
-    Each study: its baselines, then ask -> backtest -> score and commit -> record, batch by batch; then its figures and
-    files. The pool has the next batch of every unfinished study, so its workers are busy while any study has work, and
-    each study gets what it would get alone. What is committed is never computed again: an interrupted run goes on with
-    `resume`. Once `stop` says so, the batches under way are finished and KeyboardInterrupt is raised. `again` is the
-    command that resumes this run, which `hedgegrid status` tells when it has ended too soon.
+    Each study: its baselines, then ask -> backtest -> score and commit -> record, batch by batch, or all its trials as
+    a stream where their points are known beforehand; then its figures and files. The pool has the next work of every
+    unfinished study, so its workers are busy while any study has some, and each study gets what it would get alone.
+    What is committed is never computed again: an interrupted run goes on with `resume`. Once `stop` says so, what is
+    under way is finished and KeyboardInterrupt is raised. `again` is the command that resumes this run, which
+    `hedgegrid status` tells when it has ended too soon.
     """
     clock = Clock()
     with opened(plans, resume=resume) as studies, Reporter(studies, stop, again) as reporter:
@@ -62,15 +63,15 @@ def run(
                     pool.submit(number, plan.baselines)
             while pool.busy:
                 with clock("backtests"):
-                    number, metrics = pool.result(watching)
+                    number, result = pool.result(watching)
                 study = studies[number]
-                if study.baselines is None:
-                    study.compare(metrics)
-                else:
-                    display.scored(study.plan, study.tell(metrics))
+                if (rows := study.take(result)) is not None:
+                    display.scored(study.plan, rows)
                     reporter.committed()
-                if not stop() and (batch := study.ask()) is not None:
-                    pool.submit(number, batch.configurations)
+                if stop():
+                    pool.withdraw()
+                else:
+                    study.go_on(pool, number)
         if stop():
             raise KeyboardInterrupt
         display.finishing()

@@ -33,6 +33,8 @@ FINAL = (
 )
 """What a finished study leaves, in the order in which it is written: where the last is there, all are of one end."""
 
+GROUP_ROWS = 65_536  # of a Parquet file: tens of megabytes
+
 
 def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list[Path]:
     """configs.parquet, trials.parquet (a row per trial), baselines.parquet, paths.parquet (every metric of the best and
@@ -197,12 +199,28 @@ def caveats(plan: Plan, trials: int, quarantined: int) -> list[str]:
 
 
 def stream_parquet(tables: Iterator[pd.DataFrame], file: BinaryIO) -> None:
-    """Write tables one after the other as one, of which only one is in memory at a time."""
+    """Write tables one after the other as one, of which only one is in memory at a time.
+
+    However the rows were cut into tables, the file is the same: parts are as large as workers were fast.
+    """
     writer: pq.ParquetWriter | None = None
-    for frame in tables:
-        table = pa.Table.from_pandas(frame, preserve_index=False)
+    for group in _groups(tables):
         if writer is None:
-            writer = pq.ParquetWriter(file, table.schema, write_page_checksum=True)
-        writer.write_table(table.cast(writer.schema))
+            writer = pq.ParquetWriter(file, group.schema, write_page_checksum=True)
+        writer.write_table(group)
     assert writer is not None
     writer.close()
+
+
+def _groups(tables: Iterator[pd.DataFrame]) -> Iterator[pa.Table]:
+    """The same rows, `GROUP_ROWS` at a time; of none, a table without rows."""
+    rest: pa.Table | None = None
+    begun = False
+    for frame in tables:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        rest = table if rest is None else pa.concat_tables([rest, table.cast(rest.schema)])
+        while rest.num_rows >= GROUP_ROWS:
+            yield rest.slice(0, GROUP_ROWS).combine_chunks()
+            rest, begun = rest.slice(GROUP_ROWS), True
+    if rest is not None and (rest.num_rows or not begun):
+        yield rest.combine_chunks()

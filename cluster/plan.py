@@ -26,12 +26,13 @@ from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
 from search import samplers
 from search.dimension import Choices
+from search.points import Points
 from search.space import Space
 from search.targets import Targets
 from tracking.address import TrackingError, check_tracking_uri
 from tracking.panels import Quantity
 
-BATCH = 65_536  # trials evaluated together where points do not depend on results
+BATCH = 262_144  # trials at most in one part of the results, where points do not depend on results
 LEARNING_BATCH = 16  # and where they do
 SAMPLE = 512  # configurations that the estimate of the run time is measured on
 
@@ -67,7 +68,15 @@ class Plan:
             self.config.compute.precision,
             self.off,
             self.config.search.over_paths,
+            self._points,
         )
+
+    @property
+    def _points(self) -> Points | None:
+        search, space = self.config.search, self.space
+        if search.sampler not in samplers.POINTS:
+            return None
+        return Points(space.constants, space.dimensions, self.targets, search.sampler, search.seed)
 
     @property
     def off(self) -> frozenset[str]:

@@ -19,6 +19,7 @@ from cluster.dispatch import Answer, Chunk, Done, Lost, Raised, Ready
 from cluster.pool import PoolError
 from cluster.ray_session import last_line, reason, start_ray, stop_ray
 from cluster.worker import Task, Worker
+from search.points import Part
 
 FETCH_SECONDS = 60.0  # for a result that Ray says is there to arrive
 MESSAGE = 300  # characters of a message of Ray's
@@ -27,7 +28,16 @@ MESSAGE = 300  # characters of a message of Ray's
 class RayFleet:
     """Ray actors, each owning one GPU or a share of the cores. They keep no state, and Ray never retries for them."""
 
-    def __init__(self, tasks: Sequence[Task], *, workers: int, gpus: int, threads: int, address: str | None) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        workers: int,
+        gpus: int,
+        threads: int,
+        address: str | None,
+        worker: type[Worker] | None = None,
+    ) -> None:
         ray: Any = importlib.import_module("ray")  # only now: a study in this process never needs it
         self.where = f"{workers} Ray worker{'s' * (workers > 1)}{f' at {address}' if address else ''}"
         self._ray = ray
@@ -38,7 +48,7 @@ class RayFleet:
             _hush()
         self._tasks = [ray.put(task) for task in tasks]  # once on each node that has a worker
         self._threads = threads
-        self._actor: Any = ray.remote(Worker).options(
+        self._actor: Any = ray.remote(worker or Worker).options(
             num_gpus=gpus, num_cpus=threads, max_restarts=0, max_task_retries=0
         )
         self._share = f"{gpus} GPU and {threads} cores" if gpus else f"{threads} cores"
@@ -62,7 +72,7 @@ class RayFleet:
         self._asked[actor.__ray_call__.remote(_node)] = (number, None)
         return number
 
-    def send(self, worker: int, chunk: Chunk, rows: pa.Table) -> None:
+    def send(self, worker: int, chunk: Chunk, rows: pa.Table | None) -> None:
         """Hand a chunk to an actor; to one that has nothing, after a sign of life.
 
         Ray does not tell that an idle actor died: without the sign its next chunk would be blamed for it.
@@ -71,7 +81,8 @@ class RayFleet:
         if not self._load[worker]:
             self._asked[actor.__ray_call__.remote(_node)] = (worker, None)
         self._load[worker] += 1
-        self._asked[actor.timed.remote(chunk.task, rows)] = (worker, chunk)
+        answer = actor.part.remote(*chunk) if rows is None else actor.timed.remote(chunk.task, rows)
+        self._asked[answer] = (worker, chunk)
 
     def end(self, worker: int) -> None:
         """Kill an actor, whatever it does."""
@@ -134,7 +145,7 @@ class RayFleet:
             known = worker in self._nodes
             self._nodes[worker] = result
             return None if known else Ready(worker)
-        return Done(worker, chunk, *result)
+        return Done(worker, chunk, result, result.seconds) if isinstance(result, Part) else Done(worker, chunk, *result)
 
     def _blameless(self, worker: int, error: Exception) -> bool:
         """Whether a worker was lost with its node, or it was a call or a result that was lost."""

@@ -11,16 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cluster import output
+from cluster.commits import Commits
 from cluster.events import EventLog
 from cluster.findings import Findings, find, scored_baselines
 from cluster.identity import identify
 from cluster.plan import Plan
-from cluster.pool import Event, Watch
+from cluster.pool import Event, Pool, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
+from search.points import Part
 from search.study import Batch, Study
 from tracking.address import TrackingError
 from tracking.machine import watched
@@ -60,6 +64,8 @@ def opened(plans: Sequence[Plan], *, resume: bool) -> Iterator[list[Running]]:
         except InputError as error:
             problems += error.problems
     with ExitStack() as at_the_end:
+        for study in studies:
+            at_the_end.callback(study.close)
         try:
             for study in studies if not problems else ():
                 study.open_recorder(at_the_end)
@@ -102,8 +108,10 @@ class Running:
         self.best: tuple[float, int] | None = None  # score and trial
         if self.done_before:
             self._see(self._study.best(1))
+        self._commits = Commits(self._study.keep)
         self._recorder: Recorder | None = None
         self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970
+        self._streaming = False  # the pool has all its trials
 
     def open_recorder(self, at_the_end: ExitStack) -> None:
         """The study's run in MLflow, where it is tracked; it is closed at the end, whatever that is."""
@@ -117,13 +125,17 @@ class Running:
         if self._recorder:
             self._recorder.measured(values)
 
+    def close(self) -> None:
+        """Nothing is written any more when this returns."""
+        self._commits.close()
+
     def undo(self) -> None:
         """Leave nothing of a study that was not there before and does not begin."""
         if self._new:
             release(self.plan.folder)
             shutil.rmtree(self.plan.folder)
 
-    def compare(self, metrics: pd.DataFrame) -> None:
+    def _compare(self, metrics: pd.DataFrame) -> None:
         """Score and record the baselines; record also the trials that a crash left out."""
         self.baselines = scored_baselines(self.plan, metrics)
         if self._recorder:
@@ -132,32 +144,63 @@ class Running:
                 if self.done_before and self._records_all:
                     self._recorder.record(trial_records(self.plan, self._identity, self._study.results()))
 
-    def ask(self) -> Batch | None:
-        """The next batch to backtest; None when all trials have results."""
-        with self.clock("search"):
-            batch = self._study.ask()
-        self._asked = (batch, time.time()) if batch else None
-        return batch
+    def take(self, result: pd.DataFrame | Part) -> pd.DataFrame | None:
+        """Commit and record what the pool made: the committed rows, at least trial and score; None of the baselines."""
+        if self.baselines is None:
+            assert isinstance(result, pd.DataFrame)
+            self._compare(result)
+            return None
+        rows = self._keep(result) if isinstance(result, Part) else self._tell(result)
+        self.done = self._study.done
+        self._see(rows)
+        return rows
 
-    def tell(self, metrics: pd.DataFrame) -> pd.DataFrame:
-        """Score and commit the metrics of the batch asked for, and record it; the committed rows."""
+    def go_on(self, pool: Pool, number: int) -> None:
+        """Hand the pool the study's next work, unless all of it is there already. `number`: what the pool calls it."""
+        if self._streaming:
+            return
+        with self.clock("search"):
+            trials = self._study.missing()
+            batch = None if trials is not None else self._study.ask()
+        if trials is not None:
+            self._streaming = True
+            pool.stream(number, trials, self.plan.batch)
+        elif batch is not None:
+            self._asked = batch, time.time()
+            pool.submit(number, batch.configurations)
+
+    def _tell(self, metrics: pd.DataFrame) -> pd.DataFrame:
+        """Score and commit the metrics of the batch asked for, and record it."""
         assert self._asked is not None
         batch, when = self._asked
         with self.clock("search"):
             rows = self._study.tell(batch, metrics)
-        self.done = self._study.done
-        self._see(rows)
         if self._recorder and self._records_all:
             with self.clock("records"):
                 self._recorder.record(trial_records(self.plan, self._identity, rows, when))
+        return rows
+
+    def _keep(self, part: Part) -> pd.DataFrame:
+        """Commit trials as a worker scored them, and record them."""
+        recorded = self._recorder is not None and self._records_all
+        with self.clock("search"):
+            self._commits.put(part)
+            if recorded:
+                self._commits.settle()  # what has no part has no run
+        columns = None if recorded else ["trial", "score"]
+        rows: pd.DataFrame = pq.read_table(pa.BufferReader(part.file), columns=columns).to_pandas()
+        if self._recorder and recorded:
+            with self.clock("records"):
+                self._recorder.record(trial_records(self.plan, self._identity, rows))
         return rows
 
     def _see(self, rows: pd.DataFrame) -> None:
         """Keep the best trial in view; among equals the earliest, as the study does."""
         scores = rows["cloud_score" if self.plan.config.search.cloud else "score"].to_numpy(dtype=np.float64)
         top = scores.argmax()
-        if self.best is None or scores[top] > self.best[0]:
-            self.best = float(scores[top]), int(rows["trial"].iloc[top])
+        found = float(scores[top]), int(rows["trial"].iloc[top])
+        if self.best is None or (found[0], -found[1]) > (self.best[0], -self.best[1]):  # parts come in any order
+            self.best = found
 
     @property
     def events(self) -> dict[str, int]:
@@ -172,6 +215,8 @@ class Running:
         """Examine the winner, write, close the records. `together`: its share of what all studies waited for."""
         assert self.baselines is not None
         plan, study, recorder = self.plan, self._study, self._recorder
+        with self.clock("search"):
+            self._commits.settle()
         if recorder and not self._records_all:
             with self.clock("records"):
                 recorder.record(trial_records(plan, self._identity, study.best(plan.config.tracking.max_runs)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BufferedRandom
@@ -41,6 +42,7 @@ class Manifest:
         self.folder = folder
         self._path = folder / MANIFEST
         self._versions: dict[str, list[Version]] = {}
+        self._one_at_a_time = threading.Lock()  # parts are written by several threads
         if self._path.exists():
             for line in self._path.read_bytes().split(b"\n"):
                 self._enter(line)
@@ -64,17 +66,18 @@ class Manifest:
         line = json.dumps(
             {"file": name, "bytes": version.size, "sha256": version.sha256, "rows": version.rows}
         ).encode()
-        new = not self._path.exists()
-        with self._path.open("a+b") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line  # a kill left half a line
-            file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            sync_folder(self.folder)
-        self._enter(line.strip())
+        with self._one_at_a_time:
+            new = not self._path.exists()
+            with self._path.open("a+b") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    line = line if file.read(1) == b"\n" else b"\n" + line  # a kill left half a line
+                file.write(line + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            if new:
+                sync_folder(self.folder)
+            self._enter(line.strip())
 
     def names(self) -> list[str]:
         """The files that have a line."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,7 +35,7 @@ class Parts:
     @property
     def done(self) -> int:
         """Trials evaluated."""
-        return sum(self._rows.values())
+        return sum(list(self._rows.values()))  # a copy: parts are kept by other threads
 
     def ask(self) -> tuple[int, pd.DataFrame] | None:
         """The first trials without a result: number of the first, and their configurations."""
@@ -52,6 +52,20 @@ class Parts:
         write_part(self._manifest, part_name(CONFIGS, first), rows)
         self._rows[first] = len(rows)
         return rows
+
+    def missing(self) -> list[range]:
+        """The trials without a result."""
+        gaps, end = [], 0
+        for first in [*sorted(self._rows), self._trials]:
+            if first > end:
+                gaps.append(range(end, first))
+            end = first + self._rows.get(first, 0)
+        return gaps
+
+    def keep(self, first: int, rows: int, file: pa.Buffer) -> None:
+        """Commit the results of trials `first` .. `first + rows - 1`, written elsewhere by `encoded`."""
+        store_part(self._manifest, part_name(CONFIGS, first), file, rows=rows)
+        self._rows[first] = rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """The results, batch by batch, in trial order."""
@@ -80,13 +94,27 @@ def part_names(manifest: Manifest, folder: str) -> list[str]:
 
 def write_part(manifest: Manifest, name: str, rows: pd.DataFrame) -> None:
     """Write a part whole or not at all; it is on the disk when this returns."""
+    store_part(manifest, name, encoded(rows), rows=len(rows))
+
+
+def encoded(rows: pd.DataFrame) -> pa.Buffer:
+    """The bytes of a part."""
     table = pa.Table.from_pandas(rows, preserve_index=False)
+    # dictionaries of numbers that are seldom twice the same take longer to try than all the rest
+    repeated = [
+        name
+        for name in table.column_names
+        if rows[name].dtype != np.float64 or (rows[name] == rows[name].iloc[0]).all()
+    ]
+    sink = pa.BufferOutputStream()
+    # without the manifest, too, a flipped bit is noticed: in an unchecked page it reads as another number
+    pq.write_table(table, sink, write_page_checksum=True, use_dictionary=repeated)
+    return sink.getvalue()
 
-    def fill(file: BinaryIO) -> None:
-        # without the manifest, too, a flipped bit is noticed: in an unchecked page it reads as another number
-        pq.write_table(table, file, write_page_checksum=True)
 
-    manifest.write(name, fill, rows=len(rows))
+def store_part(manifest: Manifest, name: str, file: pa.Buffer, *, rows: int) -> None:
+    """Write a part whole or not at all; it is on the disk when this returns."""
+    manifest.write(name, lambda opened: opened.write(file), rows=rows)
 
 
 def read_part(manifest: Manifest, name: str) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from search.journal import begin
 from search.lock import hold
 from search.manifest import Manifest
 from search.parts import CONFIGS, Parts, evaluated, part_names
+from search.points import Part, scored
 from search.space import Space
 from search.targets import Targets
 from search.trials import JOURNAL, Trials, told
@@ -106,6 +107,7 @@ class Study:
         holds another study.
         """
         count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed, cloud=cloud)
+        _check_names(space, targets, cloud)
         learns = sampler in samplers.LEARNERS
         described = {
             "name": name,
@@ -166,22 +168,21 @@ class Study:
         """
         if len(metrics) != len(batch.configurations):
             raise ValueError(f"{len(batch.configurations)} rows of metrics are needed, got {len(metrics)}")
-        metrics = metrics.reset_index(drop=True)
-        scores = self.targets.score(metrics)
-        measured = metrics.drop(columns="status", errors="ignore").rename(columns=self.space.measured)
-        own = ("trial", *(("member", *SUMMARY) if self._cloud else ()), *scores)
-        clash = [name for name in own if name in batch.configurations]
-        if clash:
-            raise InputError(
-                f"strategy {self.space.strategy.name}: parameter '{name}' has the name of a column of results; rename it"
-                for name in clash
-            )
-        rows = pd.concat([batch.configurations.reset_index(drop=True), measured, scores], axis="columns")
+        rows = scored(self.space, self.targets, batch.configurations, metrics)
         size = self._cloud.size if self._cloud else 1
         rows.insert(0, "trial", batch.first + np.arange(len(rows)) // size)
         if self._cloud:
             rows.insert(1, "member", np.arange(len(rows)) % size)
         return self._ledger.tell(rows)
+
+    def missing(self) -> list[range] | None:
+        """The trials without a result, where their points are known beforehand; None where they are learnt."""
+        return self._ledger.missing() if isinstance(self._ledger, Parts) else None
+
+    def keep(self, part: Part) -> None:
+        """Commit trials that were made and scored elsewhere (`search.points`), whatever was committed before."""
+        assert isinstance(self._ledger, Parts)
+        self._ledger.keep(part.first, part.rows, part.file)
 
     def results(self) -> pd.DataFrame:
         """One row per trial in trial order, columns as `tell` returns them."""
@@ -227,3 +228,15 @@ class Study:
         if isinstance(self._ledger, (Trials, CloudTrials)):
             return self._ledger.study
         return frozen_study(self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed)
+
+
+def _check_names(space: Space, targets: Targets, cloud: Cloud | None) -> None:
+    """Refuse parameters that are named as a column of results."""
+    margins = [f"margin_{metric}" for metric in targets.metrics]
+    own = ("trial", *(("member", *SUMMARY) if cloud else ()), "score", "targets_met", "status", *margins)
+    clash = [p.name for p in space.strategy.parameters if p.name in own]
+    if clash:
+        raise InputError(
+            f"strategy {space.strategy.name}: parameter '{name}' has the name of a column of results; rename it"
+            for name in clash
+        )
