@@ -25,7 +25,7 @@ from tracking.entities import NOTE_TAG, STUDY_TAG, TRIAL_TAG, log_batch, source_
 from tracking.projection import Projection, first_line, open_projection, plainly
 from tracking.records import Status, StudyRecord, TrialRecord
 
-WAITING = 1000  # trials that may wait to be written before `record` waits too
+WAITING = 2000  # trials that may wait to be written before `record` waits too: a large study's, while its figures are drawn
 BATCH = 100  # trials between two updates of the running best
 
 
@@ -64,7 +64,7 @@ class Recorder:
         return cls(open_projection(uri, experiment, study), uri, study)
 
     def record(self, trials: Iterable[TrialRecord]) -> None:
-        """Hand over trials; returns at once unless a thousand are waiting."""
+        """Hand over trials; returns at once unless `WAITING` are waiting."""
         for trial in trials:
             self._put(trial)
 
