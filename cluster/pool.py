@@ -171,24 +171,24 @@ class LocalPool:
 
 
 def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
-    """The pool that a study file asks for; `auto` is Ray where an address or several workers are named, else this process.
+    """The pool that a study file asks for, one worker per device where it names no number; `auto` is Ray where there is an
+    address, or more than one worker, else this process.
 
     InputError where no cluster answers at `compute.address`.
     """
+    gpus = int(tasks[0].backend == "cuda")
+    workers = compute.workers or (_gpus() if gpus and not compute.address else 1)
     kind = compute.pool
     if kind == "auto":
-        kind = "ray" if compute.address or (compute.workers or 1) > 1 else "local"
+        kind = "ray" if compute.address or workers > 1 else "local"
     if kind == "local":
         return LocalPool(tasks)
     from cluster.dispatch import Limits, WorkerPool  # here, since they lean on this module
     from cluster.ray_fleet import RayFleet
 
-    gpus = int(tasks[0].backend == "cuda")
+    threads = max(1, cores() // workers)
     if compute.address:
         workers, threads = look(compute.address).share(compute.workers, gpus=bool(gpus))
-    else:
-        workers = compute.workers or (_gpus() if gpus else 1)
-        threads = max(1, cores() // workers)
     fleet = RayFleet(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
     limits = Limits(compute.chunk_seconds, compute.stall_seconds, compute.start_seconds)
     return WorkerPool(tasks, fleet, workers, limits)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +172,9 @@ def test_a_driver_that_is_behind_does_not_make_its_workers_look_slow() -> None:
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
-    """A private cluster of 2 cores."""
+    """A private cluster of 2 cores that believes in 2 devices."""
     ray = pytest.importorskip("ray")
-    ray_session.start_ray(ray, None, workers=2, gpus=0, threads=1)
+    ray_session.start_ray(ray, None, workers=2, gpus=1, threads=1)
     yield ray
     ray.shutdown()
 
@@ -196,3 +198,13 @@ def test_workers_of_a_node_share_its_market(ray: Any, plan: Plan) -> None:
     shared.close()
     assert found == [(False, False, False)] * 2
     same(rows_of(parts), rows_of(streamed(LocalPool([plan.task]), range(300), most=300)))
+
+
+def test_every_device_gets_a_worker_that_sees_no_other(ray: Any, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_gpus", lambda: 2)
+    monkeypatch.setattr(pool, "cores", lambda: 2)
+    shared = pool.open_pool([replace(plan.task, backend="cuda")], plan.config.compute)
+    actors = shared._fleet._actors.values()  # type: ignore[attr-defined]
+    seen = ray.get([actor.__ray_call__.remote(lambda _: os.environ["CUDA_VISIBLE_DEVICES"]) for actor in actors])
+    shared.close()
+    assert sorted(seen) == ["0", "1"]

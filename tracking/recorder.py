@@ -37,7 +37,7 @@ from tracking.links import LOCAL, study_link, trials_link
 from tracking.projection import Projection, first_line, open_projection, plainly, recorded
 from tracking.records import Status, StudyRecord, TrialRecord, UseRecord
 
-WAITING = 1000  # trials that may wait to be written before `record` waits too
+WAITING = 2000  # trials that may wait to be written before `record` waits too: a large study's, while its figures are drawn
 PATIENCE_SECONDS = 300.0  # for a server that went away, or a file that another program has
 BATCH = 100  # trials between two updates of the running best
 
@@ -85,7 +85,7 @@ class Recorder:
         return cls(open_projection(uri, experiment, study), uri, study)
 
     def record(self, trials: Iterable[TrialRecord]) -> None:
-        """Hand over trials; returns at once unless a thousand are waiting."""
+        """Hand over trials; returns at once unless `WAITING` are waiting."""
         for trial in trials:
             self._put(trial)
 
