@@ -70,7 +70,11 @@ def main() -> None:
         pd.DataFrame(prices | columns).to_parquet(folder / "prices.parquet")
         study = {
             "name": "million",
-            "market": {"source": "parquet", "path": f"{folder.resolve()}/prices.parquet", "bars_per_year": market.bars_per_year},
+            "market": {
+                "source": "parquet",
+                "path": f"{folder.resolve()}/prices.parquet",
+                "bars_per_year": market.bars_per_year,
+            },
             "strategy": {"name": "tsmom_hedge", "search": SEARCHED},
             "search": {"sampler": "sobol", "trials": int(sys.argv[1]), "seed": 1},
             "tracking": {"uri": f"sqlite:///{folder.resolve()}/mlflow.db"},

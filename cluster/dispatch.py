@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from cluster.chunks import Speeds
 from cluster.pool import Event, PoolError, Watch
-from cluster.work import Batch, Stream, Work, chunk_name
+from cluster.work import Batch, Hope, Stream, Work, chunk_name
 from cluster.worker import Task
 from search.points import Part
 
@@ -148,7 +148,7 @@ class WorkerPool:
         self._alone: set[Chunk] = set()  # suspects, until they are done
         self._charges: Counter[Chunk] = Counter()
         self._attempts: Counter[Chunk] = Counter()
-        self._speeds = Speeds()
+        self._speeds, self._hope = Speeds(), Hope()
         self._heard = self._looked = self._left_alone = fleet.now()
         for _ in range(workers):
             self._start()
@@ -170,11 +170,11 @@ class WorkerPool:
 
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of the task of that number; it queues behind those of other tasks."""
-        self._enter(task, Batch(self._tasks, task, configurations))
+        self._enter(task, Batch(self._tasks, task, self._hope, configurations))
 
     def stream(self, task: int, trials: Sequence[range], most: int) -> None:
         """Hand over trials of the task of that number, to be computed in parts of at most `most`; they queue too."""
-        self._enter(task, Stream(self._tasks, task, trials, most))
+        self._enter(task, Stream(self._tasks, task, self._hope, trials, most))
 
     def withdraw(self) -> None:
         """Take back the trials of streams that no worker has yet."""

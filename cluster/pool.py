@@ -14,7 +14,7 @@ import pandas as pd
 from cluster.chunks import Speeds
 from cluster.config import ComputeConfig
 from cluster.ray_cluster import look
-from cluster.work import Batch, Stream, Work, chunk_name
+from cluster.work import Batch, Hope, Stream, Work, chunk_name
 from cluster.work import PoolError as PoolError  # callers know a pool, not what it does
 from cluster.worker import Task, Worker
 from search.points import Part
@@ -110,7 +110,7 @@ class LocalPool:
     def __init__(self, tasks: Sequence[Task], threads: int | None = None) -> None:
         self._tasks, self._worker = tasks, Worker(threads, *tasks)
         self._waiting: deque[tuple[int, Work]] = deque()
-        self._speeds = Speeds()
+        self._speeds, self._hope = Speeds(), Hope()
 
     @property
     def under_way(self) -> int:
@@ -124,12 +124,12 @@ class LocalPool:
 
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of that task."""
-        self._waiting.append((task, Batch(self._tasks, task, configurations)))
+        self._waiting.append((task, Batch(self._tasks, task, self._hope, configurations)))
 
     def stream(self, task: int, trials: Sequence[range], most: int) -> None:
         """Hand over trials of that task."""
         if any(trials):
-            self._waiting.append((task, Stream(self._tasks, task, trials, most)))
+            self._waiting.append((task, Stream(self._tasks, task, self._hope, trials, most)))
 
     def withdraw(self) -> None:
         """Take back the trials of streams."""

@@ -12,7 +12,7 @@ import pytest
 from referee import Referee
 from simulated_fleet import FASTEST, ROWS, Regime, Rows, SimulatedFleet, value
 
-from cluster import chunks, dispatch
+from cluster import chunks, dispatch, work
 from cluster.dispatch import Limits
 from cluster.pool import PoolError
 
@@ -44,29 +44,36 @@ REGIMES = {
 }  # fmt: skip
 
 
-def simulated(module: types.ModuleType) -> types.ModuleType:
-    """A dispatch module that takes lists for tables, and looks less often."""
-    module.__dict__.update(
-        LOOK_SECONDS=LOOK,
+def made_of(module: types.ModuleType, text: str) -> types.ModuleType:
+    """That module, made of another text."""
+    copy = types.ModuleType(module.__name__)
+    exec(compile(text, module.__file__ or "", "exec"), copy.__dict__)
+    return copy
+
+
+def copy_of(pool: str, things: str) -> types.ModuleType:
+    """A dispatch module made of those texts (of dispatch.py, of work.py), with the answers that everybody knows.
+
+    It takes lists for tables, and looks less often.
+    """
+    inner = made_of(work, things)
+    inner.__dict__.update(
+        PoolError=PoolError,
+        pa=SimpleNamespace(Table=list),
         to_arrow=lambda rows: rows,
         from_arrow=lambda metrics: metrics,
-        joined=lambda parts, _: [each for part in parts for each in part],
+        _joined=lambda parts, _: [each for part in parts for each in part],
         quarantined=lambda _, rows: ["quarantined"] * rows,
     )
-    return module
-
-
-def copy_of_dispatch(text: str) -> types.ModuleType:
-    """The dispatch module made of that text, with the answers that everybody knows."""
-    module = types.ModuleType(dispatch.__name__)
-    exec(compile(text, dispatch.__file__, "exec"), module.__dict__)
+    outer = made_of(dispatch, pool)
+    outer.__dict__.update(LOOK_SECONDS=LOOK, Batch=inner.Batch, Hope=inner.Hope, Stream=inner.Stream)
     for name in ("Chunk", "Ready", "Done", "Raised", "Lost"):
-        setattr(module, name, getattr(dispatch, name))
-    return simulated(module)
+        setattr(outer, name, getattr(dispatch, name))
+    return outer
 
 
-SOURCE = Path(dispatch.__file__).read_text()
-SIMULATED = copy_of_dispatch(SOURCE)
+SOURCES = [Path(module.__file__).read_text() for module in (dispatch, work)]
+SIMULATED = copy_of(*SOURCES)
 
 
 def history(module: types.ModuleType, regime: Regime, seed: int) -> tuple[bool, list[set[str]]]:
@@ -157,7 +164,7 @@ MISTAKES = {
     "a second loss alone is one too many": ("ALONE = 3", "ALONE = 2"),
     "the first of two chunks is forgotten": ("in reversed(worker.chunks)", "in list(worker.chunks)[1:]"),
     "the second of two chunks is forgotten": ("in reversed(worker.chunks)", "in list(worker.chunks)[:1]"),
-    "a result is kept twice": ("batch.rows += len(metrics)", "batch.rows += 2 * len(metrics)"),
+    "a result is kept twice": ("self._missing -= len(metrics)", "self._missing -= 2 * len(metrics)"),
     "a suspect gets company": ("or (load and worker.chunks[0] in self._alone)", ""),
     "workers keep two chunks while a suspect waits": ("if load and self._suspects:", "if False:"),
     "no deadline": ("waited > self._limits.chunk", "False"),
@@ -182,7 +189,7 @@ MISTAKES = {
     "a quarantine is not told": ('watch.happened(Event("chunks_quarantined"', 'print(Event("chunks_quarantined"'),
     "no stall limit": ("if not self._ready and now - self._heard > limit:", "if False:"),
     "a hung worker ends the pool": ("self._heard = self._fleet.now()  # another", "pass  # another"),
-    "results are joined as they came": ("for first in sorted(batch.done)", "for first in batch.done"),
+    "results are joined as they came": ("for first in sorted(self._done)", "for first in self._done"),
     "a lost chunk is cut anew": (
         "chunk = self._again.popleft() if self._again else",
         "chunk = (self._again.popleft() and None) if self._again else",
@@ -194,8 +201,8 @@ MISTAKES = {
     "a third chunk is sent": ("IN_FLIGHT = 2", "IN_FLIGHT = 3"),
     "only one chunk is sent": ("IN_FLIGHT = 2", "IN_FLIGHT = 1"),
     "other tasks wait": (
-        "for task, batch in self._batches.items():",
-        "for task, batch in list(self._batches.items())[:1]:",
+        "for task, work in self._work.items():\n            if work.left",
+        "for task, work in list(self._work.items())[:1]:\n            if work.left",
     ),
 }
 
@@ -203,8 +210,8 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_planted_mistake_is_noticed(mistake: str) -> None:
     right, wrong = MISTAKES[mistake]
-    assert SOURCE.count(right) == 1, f"{right!r} must stand once in {dispatch.__file__}: change the mistake with it"
-    mistaken = copy_of_dispatch(SOURCE.replace(right, wrong))
+    assert sum(source.count(right) for source in SOURCES) == 1, f"{right!r} must stand once: change the mistake with it"
+    mistaken = copy_of(*(source.replace(right, wrong) for source in SOURCES))
     for seed in range(FEWER):
         for regime in REGIMES.values():
             try:
