@@ -110,6 +110,9 @@ class VirtualFleet:
         """When the last part was on the disk."""
         return self._disk_free[-1]
 
+    def use(self) -> dict[str, float]:
+        return {}
+
     def state(self) -> str:
         return f"{self._count} virtual workers"
 

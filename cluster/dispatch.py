@@ -11,7 +11,7 @@ A chunk is pure, so running it twice is harmless; its result is kept once. Blame
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -30,6 +30,7 @@ ATTEMPTS = 20  # workers that it may lose for any reason at all
 OFTEN = 10  # of those, after which it runs alone: it may only stand behind one that hangs on nodes that die
 STILLBORN = 3  # workers per place that may die while they start, one after another, before it is left alone a while
 LOOK_SECONDS = 1.0  # between two looks at deadlines
+USE_SECONDS = 5.0  # between two looks at how much of the cluster is in use
 
 
 class Chunk(NamedTuple):
@@ -104,6 +105,10 @@ class Fleet(Protocol):
         """What there is to compute on, in words."""
         ...
 
+    def use(self) -> Mapping[str, float]:
+        """How much of it is in use, by name."""
+        ...
+
     def close(self) -> None:
         """End everything."""
         ...
@@ -149,6 +154,8 @@ class WorkerPool:
         self._charges: Counter[Chunk] = Counter()
         self._attempts: Counter[Chunk] = Counter()
         self._speeds, self._hope = Speeds(), Hope()
+        self.use: Mapping[str, float] = {}
+        self._used = -USE_SECONDS  # when it was looked at
         self._heard = self._looked = self._left_alone = fleet.now()
         for _ in range(workers):
             self._start()
@@ -347,6 +354,8 @@ class WorkerPool:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
+        if now - self._used >= USE_SECONDS:
+            self._used, self.use = now, {"ray_workers": float(self._ready), **self._fleet.use()}
         for number, worker in list(self._crew.items()):
             waited = now - worker.since
             if worker.chunks and waited > self._limits.chunk:

@@ -58,9 +58,9 @@ def run(
             watching = Watching(studies, display, reporter)
             display.started(plans, pool, [study.done_before for study in studies])
             reporter.entered("backtests", pool)
-            for number, plan in enumerate(plans):
+            for number, study in enumerate(studies):
                 if not stop():
-                    pool.submit(number, plan.baselines)
+                    study.begin(pool, number)
             while pool.busy:
                 with clock("backtests"):
                     number, result = pool.result(watching)
@@ -71,7 +71,7 @@ def run(
                 if stop():
                     pool.withdraw()
                 else:
-                    study.go_on(pool, number)
+                    study.go_on()
         if stop():
             raise KeyboardInterrupt
         display.finishing()

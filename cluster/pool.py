@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import pandas as pd
@@ -67,6 +68,11 @@ class Pool(Protocol):
         ...
 
     @property
+    def use(self) -> Mapping[str, float]:
+        """How much of a cluster is in use, by name, as looked at some seconds ago; nothing where there is none."""
+        ...
+
+    @property
     def busy(self) -> bool:
         """Whether a batch has been submitted whose result has not been taken."""
         ...
@@ -106,6 +112,7 @@ class LocalPool:
 
     workers = ready = 1
     where = "this process"
+    use: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, tasks: Sequence[Task], threads: int | None = None) -> None:
         self._tasks, self._worker = tasks, Worker(threads, *tasks)

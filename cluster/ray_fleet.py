@@ -10,7 +10,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -118,6 +118,14 @@ class RayFleet:
                 "or set compute.workers)"
             )
         return "the cluster does not answer"
+
+    def use(self) -> Mapping[str, float]:
+        """Nodes alive, and how many cores and GPUs of the cluster are taken."""
+        with contextlib.suppress(Exception):  # the cluster may be on its way out
+            there, free = self._ray.cluster_resources(), self._ray.available_resources()
+            taken = {name: there.get(name, 0.0) - free.get(name, 0.0) for name in ("CPU", "GPU")}
+            return {"ray_nodes": float(len(self._alive())), "ray_cpus": taken["CPU"], "ray_gpus": taken["GPU"]}
+        return {}
 
     def close(self) -> None:
         """End the actors, and the cluster where it was started for them."""

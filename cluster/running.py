@@ -111,6 +111,8 @@ class Running:
         self._commits = Commits(self._study.keep)
         self._recorder: Recorder | None = None
         self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970
+        self._pool: Pool | None = None
+        self._number = 0  # what the pool calls the study
         self._streaming = False  # the pool has all its trials
 
     def open_recorder(self, at_the_end: ExitStack) -> None:
@@ -121,9 +123,9 @@ class Running:
             at_the_end.callback(self._label_unfinished)  # before the recorder is closed
 
     def measured(self, values: Mapping[str, float]) -> None:
-        """How busy the machines are now, by name, among the system metrics of the study's run in MLflow."""
+        """How busy this machine is now, by name, and what the pool uses: among the system metrics of the study's run."""
         if self._recorder:
-            self._recorder.measured(values)
+            self._recorder.measured({**values, **(self._pool.use if self._pool else {})})
 
     def close(self) -> None:
         """Nothing is written any more when this returns."""
@@ -155,19 +157,25 @@ class Running:
         self._see(rows)
         return rows
 
-    def go_on(self, pool: Pool, number: int) -> None:
-        """Hand the pool the study's next work, unless all of it is there already. `number`: what the pool calls it."""
+    def begin(self, pool: Pool, number: int) -> None:
+        """Hand the pool the study's baselines; `number` is what the pool calls the study."""
+        self._pool, self._number = pool, number
+        pool.submit(number, self.plan.baselines)
+
+    def go_on(self) -> None:
+        """Hand the pool the study's next work, unless all of it is there already."""
         if self._streaming:
             return
+        assert self._pool is not None
         with self.clock("search"):
             trials = self._study.missing()
             batch = None if trials is not None else self._study.ask()
         if trials is not None:
             self._streaming = True
-            pool.stream(number, trials, self.plan.batch)
+            self._pool.stream(self._number, trials, self.plan.batch)
         elif batch is not None:
             self._asked = batch, time.time()
-            pool.submit(number, batch.configurations)
+            self._pool.submit(self._number, batch.configurations)
 
     def _tell(self, metrics: pd.DataFrame) -> pd.DataFrame:
         """Score and commit the metrics of the batch asked for, and record it."""

@@ -154,6 +154,9 @@ class SimulatedFleet:
         answers.sort(key=lambda answer: turns[answer.worker])  # each worker's in the order they came
         return Told(answers, self._referee, self._time)
 
+    def use(self) -> dict[str, float]:
+        return {}
+
     def state(self) -> str:
         return f"{sum(node.alive for node in self._nodes)} nodes alive"
 
