@@ -68,7 +68,7 @@ class PlayedStream:
     """Trials by their numbers, in one range or, as of a resumed study, with gaps."""
 
     def __init__(self, task: int, size: int, random: Random) -> None:
-        self._task, self._most = task, random.choice((2, 10, 40, ROWS))
+        self._task, self._most = task, random.choice((2, 10, ROWS))
         ends = sorted({size, *(random.randint(1, size) for _ in range(random.choice((0, 0, 3)) if size else 0))})
         starts = [0, *(end + random.randint(1, 20) for end in ends[:-1])]
         self._trials = [range(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
