@@ -71,4 +71,5 @@ def weights(drawn: NDArray[np.int64]) -> FloatArray:
     counts = np.zeros((R, n))
     for row, bars in zip(counts, drawn, strict=True):
         row += np.bincount(bars, minlength=n)
-    return counts / n
+    counts /= n
+    return counts

@@ -40,7 +40,8 @@ def probabilistic_sharpe(
     """
     noise = 1.0 - skew * sharpe + (kurtosis - 1.0) / 4.0 * sharpe * sharpe
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ndtr((sharpe - benchmark) * math.sqrt(bars - 1.0) / np.sqrt(np.where(noise > 0.0, noise, np.nan)))
+        spread = np.sqrt(np.where(noise > 0.0, noise, np.nan))
+        return np.asarray(ndtr((sharpe - benchmark) * math.sqrt(bars - 1.0) / spread))
 
 
 def best_of(n: float) -> float:
@@ -122,11 +123,12 @@ def sharpe_difference(returns: FloatArray, baseline: FloatArray) -> SharpeDiffer
     (0.0223, 0.0224)
     """
     n = len(returns)
+    if returns.std() == 0.0 or baseline.std() == 0.0:
+        return SharpeDifference(math.nan, math.nan, math.nan)
+    returns, baseline = returns / returns.std(), baseline / baseline.std()  # so that leverage moves no bandwidth
     moments = np.stack([returns, baseline, returns * returns, baseline * baseline])  # (4, n)
     m1, m2, g1, g2 = moments.mean(axis=1)
     v1, v2 = g1 - m1 * m1, g2 - m2 * m2
-    if min(v1, v2) <= 0.0:
-        return SharpeDifference(math.nan, math.nan, math.nan)
     difference = m1 / math.sqrt(v1) - m2 / math.sqrt(v2)
     gradient = np.array([g1 / v1**1.5, -g2 / v2**1.5, -m1 / (2.0 * v1**1.5), m2 / (2.0 * v2**1.5)])
     covariance = long_run_covariance(moments - moments.mean(axis=1, keepdims=True))
