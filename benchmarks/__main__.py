@@ -10,7 +10,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import cases, compare, memory, option_case, option_memory, options, scaling, search, table
+from benchmarks import (
+    cases,
+    compare,
+    memory,
+    million,
+    option_case,
+    option_memory,
+    options,
+    pool,
+    scaling,
+    search,
+    table,
+)
 from benchmarks.table import Table
 from kernels.market import Market
 from kernels.option_market import OptionMarket
@@ -21,15 +33,17 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "scaling": (scaling.cost, memory.peaks),
     "banks": (scaling.banks,),
     "search": (search.samplers,),
+    "pool": (pool.measured, pool.real, pool.simulated),
+    "million": (million.study,),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
-SLOW = ("search",)  # forty minutes: only where it is asked for
+SLOW = ("search", "million")  # forty and ten minutes: only where they are asked for
 MARKETS: dict[str, Callable[[], tuple[Market | OptionMarket, str]]] = {
     "search": search.market,
     "options": option_case.market,
 }  # others: cases.market
 WIDTH = 130  # of what is written to a file or a pipe
-PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes")
+PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes", "ray")
 
 
 def main() -> None:

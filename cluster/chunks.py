@@ -6,6 +6,7 @@ FIRST_ROWS = 256  # until a worker's speed is known
 MOST_ROWS = 262_144  # tens of megabytes of metrics
 MOST_SECONDS = 2.0  # of one chunk: what a lost worker costs, and how often progress is told
 LEAST_SECONDS = 0.1  # a chunk costs 1 to 3 ms to send: below this, more than some percent
+DRIVER_SECONDS = 0.002  # of the driver per chunk, twice what it was measured: so often can it serve any of its workers
 
 
 class Speeds:
@@ -52,10 +53,10 @@ class Speeds:
         [500, 250]
         """
         speed = self._of.get(worker, {}).get(task, 0.0)
-        if not self._known.get(task):
+        if not speed:  # by another's speed a device a hundred times slower would hold everyone up
             return min(left, FIRST_ROWS)
         mean = self._sum[task] / self._known[task]
-        speed = speed or mean
         share = left * speed / (mean * workers) / (1 if workers == 1 else 2)
-        most = min(speed * MOST_SECONDS, MOST_ROWS)
-        return min(left, max(1, round(min(max(share, speed * LEAST_SECONDS), most))))
+        least = max(LEAST_SECONDS, workers * DRIVER_SECONDS)
+        most = min(speed * max(MOST_SECONDS, least), MOST_ROWS)
+        return min(left, max(1, round(min(max(share, speed * least), most))))

@@ -2,7 +2,7 @@
 
 A chunk is pure, so running it twice is harmless; its result is kept once. Blame:
 
-- a node that dies or is taken away charges nobody: its chunks run again;
+- a node that dies or is taken away, a call or a result that is lost charge nobody: the chunks run again;
 - a worker that dies, or takes longer than the deadline, makes every chunk it had a suspect: suspects run alone;
 - a chunk that loses its worker `ALONE` times alone, `ATTEMPTS` times in all, or that raises, is quarantined: the study
   goes on without it and says so.
@@ -11,7 +11,7 @@ A chunk is pure, so running it twice is harmless; its result is kept once. Blame
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -19,18 +19,22 @@ import pandas as pd
 import pyarrow as pa
 
 from cluster.chunks import Speeds
-from cluster.pool import Event, PoolError, Watch, chunk_name, joined, nothing_computed, quarantined
-from cluster.worker import Task, from_arrow, to_arrow
+from cluster.pool import Event, PoolError, Watch
+from cluster.work import Batch, Hope, Stream, Work, chunk_name
+from cluster.worker import Task
+from search.points import Part
 
 IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
 ALONE = 3  # workers that a chunk may take with it while nothing else runs there
 ATTEMPTS = 20  # workers that it may lose for any reason at all
-STILLBORN = 3  # workers per place that may die while they start, one after another
+OFTEN = 10  # of those, after which it runs alone: it may only stand behind one that hangs on nodes that die
+STILLBORN = 3  # workers per place that may die while they start, one after another, before it is left alone a while
 LOOK_SECONDS = 1.0  # between two looks at deadlines
+USE_SECONDS = 5.0  # between two looks at how much of the cluster is in use
 
 
 class Chunk(NamedTuple):
-    """Rows `first` .. `end - 1` of the batch that a task has in the pool."""
+    """Rows `first` .. `end - 1` of the batch that a task has in the pool; of its stream, trials."""
 
     task: int
     first: int
@@ -44,11 +48,12 @@ class Ready(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A worker has computed a chunk."""
+    """A worker has computed a chunk, in so many seconds by its own clock: the driver may hear of several at once."""
 
     worker: int
     chunk: Chunk
-    metrics: pa.Table
+    answer: pa.Table | Part  # metrics, or a part of a stream
+    seconds: float
 
 
 class Raised(NamedTuple):
@@ -84,8 +89,8 @@ class Fleet(Protocol):
         """Begin a worker; its number, which no other gets. `Ready` or `Lost` follows, perhaps never."""
         ...
 
-    def send(self, worker: int, chunk: Chunk, rows: pa.Table) -> None:
-        """Hand a chunk to a worker. `Done`, `Raised` or `Lost` follows, perhaps never."""
+    def send(self, worker: int, chunk: Chunk, rows: pa.Table | None) -> None:
+        """Hand a chunk to a worker; without rows it makes them itself. `Done`, `Raised` or `Lost` follows, or nothing."""
         ...
 
     def end(self, worker: int) -> None:
@@ -100,6 +105,10 @@ class Fleet(Protocol):
         """What there is to compute on, in words."""
         ...
 
+    def use(self) -> Mapping[str, float]:
+        """How much of it is in use, by name."""
+        ...
+
     def close(self) -> None:
         """End everything."""
         ...
@@ -112,21 +121,6 @@ class Limits:
     chunk: float = 600.0
     stall: float = 120.0
     start: float = 300.0
-
-
-@dataclass
-class _Batch:
-    """Configurations of one task on their way through the workers."""
-
-    configurations: pd.DataFrame
-    cut: int = 0  # rows that are in chunks already
-    rows: int = 0  # rows that have results
-    done: dict[int, pd.DataFrame] = field(default_factory=dict)  # by first row, whatever order they came in
-    errors: list[str] = field(default_factory=list)  # of quarantined chunks
-
-    @property
-    def left(self) -> int:
-        return len(self.configurations) - self.cut
 
 
 @dataclass
@@ -153,53 +147,70 @@ class WorkerPool:
         self._ready = 0
         self._stillborn = 0  # workers that died while they started, since the last one that did not
         self._ever_ready = False
-        self._batches: dict[int, _Batch] = {}  # by task
-        self._complete: deque[int] = deque()
+        self._work: dict[int, Work] = {}  # by task
         self._again: deque[Chunk] = deque()  # lost through no fault of theirs
         self._suspects: deque[Chunk] = deque()
         self._alone: set[Chunk] = set()  # suspects, until they are done
         self._charges: Counter[Chunk] = Counter()
         self._attempts: Counter[Chunk] = Counter()
-        self._speeds = Speeds()
-        self._heard = self._looked = fleet.now()
+        self._speeds, self._hope = Speeds(), Hope()
+        self.use: Mapping[str, float] = {}
+        self._used = -USE_SECONDS  # when it was looked at
+        self._heard = self._looked = self._left_alone = fleet.now()
         for _ in range(workers):
             self._start()
 
     @property
     def busy(self) -> bool:
-        """Whether a batch has been submitted whose result has not been taken."""
-        return bool(self._batches)
+        """Whether a batch has been submitted whose result has not been taken, or trials."""
+        return any(not work.over for work in self._work.values())
 
     @property
     def ready(self) -> int:
         """Workers that stand ready."""
         return self._ready
 
+    @property
+    def under_way(self) -> int:
+        """Configurations that are not done and will be, whatever is withdrawn."""
+        return sum(work.under_way for work in list(self._work.values()))
+
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of the task of that number; it queues behind those of other tasks."""
-        self._batches[task] = _Batch(configurations)
-        self._heard = self._fleet.now()
-        if not len(configurations):
-            self._complete.append(task)
+        self._enter(task, Batch(self._tasks, task, self._hope, configurations))
 
-    def result(self, watch: Watch) -> tuple[int, pd.DataFrame]:
-        """Wait for a batch to be done: its task, and the metrics of every configuration in the batch's order."""
-        while not self._complete:
+    def stream(self, task: int, trials: Sequence[range], most: int) -> None:
+        """Hand over trials of the task of that number, to be computed in parts of at most `most`; they queue too."""
+        self._enter(task, Stream(self._tasks, task, self._hope, trials, most))
+
+    def withdraw(self) -> None:
+        """Take back the trials of streams that no worker has yet."""
+        for work in self._work.values():
+            if isinstance(work, Stream):
+                work.withdraw()
+
+    def result(self, watch: Watch) -> tuple[int, pd.DataFrame | Part]:
+        """Wait for a batch or a part of a stream to be done: its task, and what came out."""
+        while (task := next((task for task, work in self._work.items() if work.ready), None)) is None:
             self._send(watch)
             for answer in self._fleet.wait(LOOK_SECONDS):
                 self._take(answer, watch)
             self._look(watch)
-        task = self._complete.popleft()
-        batch = self._batches.pop(task)
-        if batch.errors and len(batch.errors) == len(batch.done):
-            raise PoolError(nothing_computed(self._tasks, task, batch.rows, batch.errors[-1]))
-        return task, joined([batch.done[first] for first in sorted(batch.done)], self._tasks[task])
+        work = self._work[task]
+        result = work.take()
+        if work.over:
+            del self._work[task]
+        return task, result
 
     def close(self) -> None:
         """End the workers."""
         self._fleet.close()
 
     # ---- sending
+
+    def _enter(self, task: int, work: Work) -> None:
+        self._work[task] = work
+        self._heard = self._fleet.now()
 
     def _send(self, watch: Watch) -> None:
         """Chunks to the workers that have room for them, the emptiest first.
@@ -211,7 +222,7 @@ class WorkerPool:
             for number in list(workers):
                 if load and self._suspects:
                     return
-                if load == 0 and self._suspects:
+                if self._suspects:
                     chunk: Chunk | None = self._suspects.popleft()
                 else:
                     chunk = self._again.popleft() if self._again else self._cut(number)
@@ -221,11 +232,9 @@ class WorkerPool:
 
     def _cut(self, number: int) -> Chunk | None:
         """The next chunk of the batch that waits longest, of as many rows as suits the worker."""
-        for task, batch in self._batches.items():
-            if batch.left:
-                rows = self._speeds.rows(number, task, batch.left, max(1, self._ready))
-                batch.cut += rows
-                return Chunk(task, batch.cut - rows, batch.cut)
+        for task, work in self._work.items():
+            if work.left:
+                return Chunk(task, *work.cut(self._speeds.rows(number, task, work.left, max(1, self._ready))))
         return None
 
     def _hand(self, number: int, chunk: Chunk) -> None:
@@ -235,9 +244,7 @@ class WorkerPool:
         self._place(number, -1)
         worker.chunks.append(chunk)
         self._place(number, +1)
-        self._fleet.send(
-            number, chunk, to_arrow(self._batches[chunk.task].configurations.iloc[chunk.first : chunk.end])
-        )
+        self._fleet.send(number, chunk, self._work[chunk.task].sent(chunk.first, chunk.end))
 
     def _place(self, number: int, there: int) -> None:
         """Take a worker off the list of those that have room, or put it there."""
@@ -258,8 +265,11 @@ class WorkerPool:
         match answer:
             case Ready(number):
                 self._admit(number)
-            case Done(number, chunk, metrics):
-                self._finish(number, chunk, from_arrow(metrics), watch)
+            case Done(number, chunk, made, seconds):
+                self._speeds.measured(number, chunk.task, chunk.end - chunk.first, seconds)
+                self._work[chunk.task].keep(chunk.first, chunk.end, made)
+                self._settled(chunk, watch)
+                self._freed(number, chunk)
             case Raised(number, chunk, error):
                 self._quarantine(chunk, error, watch)
                 self._freed(number, chunk)
@@ -273,12 +283,6 @@ class WorkerPool:
         self._heard = self._fleet.now()
         self._place(number, +1)
 
-    def _finish(self, number: int, chunk: Chunk, metrics: pd.DataFrame, watch: Watch) -> None:
-        now = self._fleet.now()
-        self._speeds.measured(number, chunk.task, chunk.end - chunk.first, now - self._crew[number].since)
-        self._keep(chunk, metrics, watch)
-        self._freed(number, chunk)
-
     def _freed(self, number: int, chunk: Chunk) -> None:
         """A worker is done with a chunk, one way or another, and goes on with its next."""
         worker = self._crew[number]
@@ -287,27 +291,29 @@ class WorkerPool:
         self._place(number, +1)
         worker.since = self._heard = self._fleet.now()
 
-    def _keep(self, chunk: Chunk, metrics: pd.DataFrame, watch: Watch) -> None:
-        batch = self._batches[chunk.task]
-        assert chunk.first not in batch.done
-        batch.done[chunk.first] = metrics
-        batch.rows += len(metrics)
+    def _settled(self, chunk: Chunk, watch: Watch) -> None:
+        """A chunk has come to its end, one way or another."""
         for charged in (self._charges, self._attempts):
             charged.pop(chunk, None)
         self._alone.discard(chunk)
-        watch.advanced(len(metrics))
-        if batch.rows == len(batch.configurations):
-            self._complete.append(chunk.task)
+        watch.advanced(chunk.end - chunk.first)
 
     def _lose(self, number: int, error: str, watch: Watch, *, blameless: bool, unfit: bool = False) -> None:
         """A worker is gone: start another, and run again what it had."""
         worker = self._give_up(number)
-        if not worker.ready:
+        if worker.ready:
+            self._heard = self._fleet.now()  # another has time to start, however long this one took
+            self._stillborn = 0
+        else:
             self._stillborn += not blameless
-            if (unfit and not self._ever_ready) or self._stillborn >= STILLBORN * self.workers:
-                raise PoolError(f"a worker could not start: {error}")
+        hopeless = self._stillborn >= STILLBORN * self.workers
+        if (unfit and not self._ever_ready) or (hopeless and not self._ready):
+            raise PoolError(f"a worker could not start: {error}")
         watch.happened(Event("workers_lost", f"worker {number} lost: {error}"))
-        self._start()
+        if hopeless:  # the others go on without it, and it is tried again later
+            self._left_alone = self._fleet.now()
+        else:
+            self._start()
         for chunk in reversed(worker.chunks):
             self._attempts[chunk] += 1
             self._charges[chunk] += not blameless and chunk in self._alone
@@ -315,16 +321,16 @@ class WorkerPool:
                 self._quarantine(chunk, error, watch)
                 continue
             watch.happened(Event("chunks_retried", f"{self._told(chunk)} runs again: {error}", chunk.task))
-            if not blameless:
+            if not blameless or self._attempts[chunk] >= OFTEN:
                 self._alone.add(chunk)
             (self._suspects if chunk in self._alone else self._again).appendleft(chunk)
 
     def _quarantine(self, chunk: Chunk, error: str, watch: Watch) -> None:
-        batch = self._batches[chunk.task]
-        rows = batch.configurations.iloc[chunk.first : chunk.end]
-        batch.errors.append(error)
+        work = self._work[chunk.task]
+        rows = work.configurations(chunk.first, chunk.end)
         watch.happened(Event("chunks_quarantined", f"{self._told(chunk)} quarantined: {error}", chunk.task, rows))
-        self._keep(chunk, quarantined(self._tasks[chunk.task], len(rows)), watch)
+        work.fail(chunk.first, chunk.end, error)
+        self._settled(chunk, watch)
 
     def _told(self, chunk: Chunk) -> str:
         return chunk_name(self._tasks, chunk.task, chunk.first, chunk.end - chunk.first)
@@ -348,6 +354,8 @@ class WorkerPool:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
+        if now - self._used >= USE_SECONDS:
+            self._used, self.use = now, {"ray_workers": float(self._ready), **self._fleet.use()}
         for number, worker in list(self._crew.items()):
             waited = now - worker.since
             if worker.chunks and waited > self._limits.chunk:
@@ -356,10 +364,13 @@ class WorkerPool:
             elif not worker.ready and waited > self._limits.start and self._ready:
                 self._give_up(number)  # stuck, or without a node: asked for anew
                 self._start()
+        if now - self._left_alone > self._limits.start:
+            while len(self._crew) < self.workers:
+                self._start()
         limit = self._limits.stall if self._ever_ready else self._limits.start
         if not self._ready and now - self._heard > limit:
             left = len(self._again) + len(self._suspects)
-            rest = sum(batch.left for batch in self._batches.values())
+            rest = sum(work.left for work in self._work.values())
             raise PoolError(
                 f"no chunk finished for {limit:g} s; {self._fleet.state()}; 0 of {self.workers} workers ready, "
                 f"{left} chunks and {rest:,} configurations beside them left"

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
 
 from cluster.chunks import Speeds
 from cluster.config import ComputeConfig
-from cluster.worker import Task, Worker, from_arrow, to_arrow
-from kernels import load_strategy
+from cluster.ray_cluster import look
+from cluster.work import Batch, Hope, Stream, Work, chunk_name
+from cluster.work import PoolError as PoolError  # callers know a pool, not what it does
+from cluster.worker import Task, Worker
+from search.points import Part
 
 EVENTS = ("workers_lost", "chunks_retried", "chunks_quarantined")  # named as what is counted
 
@@ -40,15 +43,13 @@ class Watch(Protocol):
         """Something was lost, and what became of it."""
 
 
-class PoolError(RuntimeError):
-    """The workers cannot finish a chunk; the study can be resumed once the cause is gone."""
-
-
 class Pool(Protocol):
     """What computes. `workers` processes, each given the same tasks (one per study) once.
 
     `submit` a batch of each task, take the `result` that is ready first, submit that task's next batch: the workers have
     work as long as any task has. A task has one batch in the pool at a time, since its next one depends on the last.
+    Where a study's points are known beforehand, `stream` hands over all its trials at once, as numbers: no worker waits
+    for a batch to end, and each part of the results comes when it is done.
     """
 
     @property
@@ -67,17 +68,36 @@ class Pool(Protocol):
         ...
 
     @property
+    def use(self) -> Mapping[str, float]:
+        """How much of a cluster is in use, by name, as looked at some seconds ago; nothing where there is none."""
+        ...
+
+    @property
     def busy(self) -> bool:
         """Whether a batch has been submitted whose result has not been taken."""
+        ...
+
+    @property
+    def under_way(self) -> int:
+        """How many configurations are not done and will be, whatever is withdrawn."""
         ...
 
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of the task of that number. Returns at once."""
         ...
 
-    def result(self, watch: Watch) -> tuple[int, pd.DataFrame]:
-        """Wait for a batch to be done: its task, and the metrics of every configuration in the batch's order.
+    def stream(self, task: int, trials: Sequence[range], most: int) -> None:
+        """Hand over trials of the task of that number, to be computed in parts of at most `most`. Returns at once."""
+        ...
 
+    def withdraw(self) -> None:
+        """Take back the trials of streams that no worker has yet, so that what is under way is the last."""
+        ...
+
+    def result(self, watch: Watch) -> tuple[int, pd.DataFrame | Part]:
+        """Wait for a batch or a part of a stream to be done: its task, and what came out.
+
+        Of a batch the metrics of every configuration, in its order; parts come in whatever order they are done.
         `PoolError` where the workers cannot finish it.
         """
         ...
@@ -87,99 +107,95 @@ class Pool(Protocol):
         ...
 
 
-def joined(parts: Sequence[pd.DataFrame], task: Task) -> pd.DataFrame:
-    """The metrics of a task's chunks as one table; of none, a table without rows."""
-    if parts:
-        return pd.concat(parts, ignore_index=True)
-    metrics = load_strategy(task.strategy, task.code).metrics
-    return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in metrics} | {"status": pd.Series(dtype="str")})
-
-
-def quarantined(task: Task, rows: int) -> pd.DataFrame:
-    """The metrics of configurations that could not be computed: none, and a status that says so."""
-    metrics = load_strategy(task.strategy, task.code).metrics
-    return pd.DataFrame({name: np.full(rows, np.nan) for name in metrics} | {"status": ["quarantined"] * rows})
-
-
-def chunk_name(tasks: Sequence[Task], task: int, first: int, rows: int) -> str:
-    """A chunk in words: its rows of the batch, and the tickers of its task where there are several."""
-    return f"chunk {first}-{first + rows - 1}{_of(tasks, task)}"
-
-
-def nothing_computed(tasks: Sequence[Task], task: int, rows: int, error: str) -> str:
-    """Why a study cannot go on: each chunk of a batch was quarantined."""
-    return f"nothing could be computed of a batch of {rows:,} configurations{_of(tasks, task)}: {error}"
-
-
-def _of(tasks: Sequence[Task], task: int) -> str:
-    return f" of {', '.join(tasks[task].market.tickers)}" if len(tasks) > 1 else ""
-
-
 class LocalPool:
-    """This process, with all its cores: one batch after another, in the order they were submitted."""
+    """This process, with all its cores: one batch after another in the order they were submitted, streams in turns."""
 
     workers = ready = 1
     where = "this process"
+    use: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, tasks: Sequence[Task], threads: int | None = None) -> None:
         self._tasks, self._worker = tasks, Worker(threads, *tasks)
-        self._waiting: deque[tuple[int, pd.DataFrame]] = deque()
-        self._speeds = Speeds()
+        self._waiting: deque[tuple[int, Work]] = deque()
+        self._speeds, self._hope = Speeds(), Hope()
+
+    @property
+    def under_way(self) -> int:
+        """Configurations that are not done and will be, whatever is withdrawn."""
+        return sum(work.under_way for _, work in list(self._waiting))
 
     @property
     def busy(self) -> bool:
-        """Whether a batch is waiting."""
+        """Whether a batch is waiting, or trials of a stream."""
         return bool(self._waiting)
 
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of that task."""
-        self._waiting.append((task, configurations))
+        self._waiting.append((task, Batch(self._tasks, task, self._hope, configurations)))
 
-    def result(self, watch: Watch) -> tuple[int, pd.DataFrame]:
-        """Backtest the batch that has waited longest."""
-        task, configurations = self._waiting.popleft()
-        done: list[pd.DataFrame] = []
-        errors: list[Exception] = []
-        first = 0
-        while first < len(configurations):
-            left = len(configurations) - first
-            rows = configurations.iloc[first : first + self._speeds.rows(0, task, left, workers=1)]
-            began = time.perf_counter()
-            try:
-                done.append(from_arrow(self._worker.run(task, to_arrow(rows))))
-            except Exception as error:
-                text = f"raised {type(error).__name__}: {error}"
-                told = f"{chunk_name(self._tasks, task, first, len(rows))} quarantined: {text}"
-                watch.happened(Event("chunks_quarantined", told, task, rows))
-                done.append(quarantined(self._tasks[task], len(rows)))
-                errors.append(error)
-                if len(errors) == len(done) and first + len(rows) == len(configurations):
-                    raise PoolError(nothing_computed(self._tasks, task, len(configurations), text)) from error
-            self._speeds.measured(0, task, len(rows), time.perf_counter() - began)
-            watch.advanced(len(rows))
-            first += len(rows)
-        return task, joined(done, self._tasks[task])
+    def stream(self, task: int, trials: Sequence[range], most: int) -> None:
+        """Hand over trials of that task."""
+        if any(trials):
+            self._waiting.append((task, Stream(self._tasks, task, self._hope, trials, most)))
+
+    def withdraw(self) -> None:
+        """Take back the trials of streams."""
+        for _, work in self._waiting:
+            if isinstance(work, Stream):
+                work.withdraw()
+        self._waiting = deque((task, work) for task, work in self._waiting if not work.over)
+
+    def result(self, watch: Watch) -> tuple[int, pd.DataFrame | Part]:
+        """Backtest the batch, or the next part of the stream, that has waited longest."""
+        task, work = self._waiting[0]
+        while not work.ready:
+            self._compute(task, work, watch)
+        result = work.take()
+        self._waiting.popleft()
+        if not work.over:
+            self._waiting.append((task, work))
+        return task, result
+
+    def _compute(self, task: int, work: Work, watch: Watch) -> None:
+        """The next chunk."""
+        first, end = work.cut(self._speeds.rows(0, task, work.left, workers=1))
+        began = time.perf_counter()
+        try:
+            rows = work.sent(first, end)
+            answer = self._worker.part(task, first, end) if rows is None else self._worker.run(task, rows)
+        except Exception as error:
+            text = f"raised {type(error).__name__}: {error}"
+            told = f"{chunk_name(self._tasks, task, first, end - first)} quarantined: {text}"
+            watch.happened(Event("chunks_quarantined", told, task, work.configurations(first, end)))
+            work.fail(first, end, text)
+        else:
+            work.keep(first, end, answer)
+        self._speeds.measured(0, task, end - first, time.perf_counter() - began)
+        watch.advanced(end - first)
 
     def close(self) -> None:
         """Nothing to end."""
 
 
 def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
-    """The pool that a study file asks for; `auto` is Ray where an address or several workers are named, else this process.
+    """The pool that a study file asks for, one worker per device where it names no number; `auto` is Ray where there is an
+    address, or more than one worker, else this process.
 
     InputError where no cluster answers at `compute.address`.
     """
+    gpus = int(tasks[0].backend == "cuda")
+    workers = compute.workers or (_gpus() if gpus and not compute.address else 1)
     kind = compute.pool
     if kind == "auto":
-        kind = "ray" if compute.address or (compute.workers or 1) > 1 else "local"
+        kind = "ray" if compute.address or workers > 1 else "local"
     if kind == "local":
         return LocalPool(tasks)
     from cluster.dispatch import Limits, WorkerPool  # here, since they lean on this module
     from cluster.ray_fleet import RayFleet
 
-    gpus = int(tasks[0].backend == "cuda")
-    workers = compute.workers or (_gpus() if gpus else 1)
     threads = max(1, cores() // workers)
+    if compute.address:
+        workers, threads = look(compute.address).share(compute.workers, gpus=bool(gpus))
     fleet = RayFleet(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
     limits = Limits(compute.chunk_seconds, compute.stall_seconds, compute.start_seconds)
     return WorkerPool(tasks, fleet, workers, limits)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cluster import option_figures
@@ -14,21 +16,35 @@ from cluster.plan import Plan
 from kernels import paths
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
+from search.manifest import Manifest
 from search.study import Study
 from tracking import figures
 from tracking.panels import Figure
 
+LARGEST = 500_000  # trials that figures are made of: half a gigabyte while they are drawn
 MOST_HEATMAPS = 6  # pairs of searched parameters drawn for the score; `hedgegrid heatmap` draws any other
 
 
 def draw(plan: Plan, study: Study, found: Findings) -> Iterator[Figure]:
     """The figures of a study: progress, profiles, heatmaps, the equity of the best beside the baselines, and those of
     hedged options where it trades them."""
+    note = ""
+    if study.trials > LARGEST:
+        note = f" Drawn from a random sample of {LARGEST:,} of {study.trials:,} trials, and the best one."
+    for figure in _of_trials(plan, study):
+        yield replace(figure, note=figure.note + note)
+    yield _equity(plan, found)
+    if isinstance(plan.market, OptionMarket):
+        yield from option_figures.draw(plan, study, found.compared, found.paths)
+
+
+def _of_trials(plan: Plan, study: Study) -> Iterator[Figure]:
+    """Progress, profiles, heatmaps."""
     searched = [plan.parameter(name) for name in plan.space.searched]
     measures = [plan.metric(m) for m in ("score", *plan.targets.metrics)]
     columns = ["trial", *plan.space.searched, *(m.name for m in measures), "targets_met"]
     columns += ["member"] if plan.config.search.cloud else []
-    configurations = pd.concat([table[columns] for table in study.configurations()], ignore_index=True)
+    configurations = drawn(study, columns, plan.config.search.seed)
     trials = configurations[configurations["member"] == 0] if plan.config.search.cloud else configurations
     yield figures.progress(trials.rename(columns={"trial": "number"}), len(plan.targets.metrics))
     for measure in measures:
@@ -38,9 +54,19 @@ def draw(plan: Plan, study: Study, found: Findings) -> Iterator[Figure]:
     for y, x in pairs:
         for measure in measures if (y, x) == pairs[0] else measures[:1]:
             yield figures.heatmap(configurations, x, y, measure)
-    yield _equity(plan, found)
-    if isinstance(plan.market, OptionMarket):
-        yield from option_figures.draw(plan, study, found.compared, found.paths)
+
+
+def drawn(study: Study, columns: list[str], seed: int) -> pd.DataFrame:
+    """These columns of every configuration, in trial order; of too many to hold a random sample of `LARGEST` trials or
+    so, the best trial and the last."""
+    share = LARGEST / study.trials
+    random = np.random.default_rng(seed)
+    kept = [*study.best(1)["trial"], study.trials - 1]
+    tables = []
+    for table in study.configurations():
+        chosen = (random.random(len(table)) < share) | table["trial"].isin(kept)
+        tables.append(table.loc[chosen, columns])
+    return pd.concat(tables, ignore_index=True)
 
 
 def _equity(plan: Plan, found: Findings) -> Figure:
@@ -76,6 +102,7 @@ def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
     if problems:
         raise InputError(problems)
     measure = plan.metric(metric)
+    Manifest(plan.folder).check([table.name])
     trials = pd.read_parquet(table, columns=[x, y, measure.name])
     figure = figures.heatmap(trials, plan.parameter(x), plan.parameter(y), measure)
     return figures.write(figure.title, [figure], plan.folder / "figures" / figure.name)

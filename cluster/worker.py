@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import pandas as pd
 import pyarrow as pa
 
-from kernels import Costs, Market, load_strategy
+from kernels import Costs, Market, Strategy, load_strategy
 from kernels.backends import choose
 from kernels.engine import Engine
 from kernels.metrics import OverPaths
 from kernels.option_market import OptionMarket
+from search.points import Part, Points
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,24 @@ class Task:
     precision: str
     off: frozenset[str] = field(default_factory=frozenset)
     over_paths: OverPaths = "median"
+    points: Points | None = None  # where the study's points are known beforehand
+
+    @property
+    def rule(self) -> Strategy:
+        """The strategy."""
+        return load_strategy(self.strategy, self.code)
 
     def engine(self, threads: int | None = None) -> Engine:
         """The engine that runs this task in this process."""
         backend = choose(self.backend, self.precision, threads=threads).backend
-        return Engine(
-            self.market, load_strategy(self.strategy, self.code), self.costs, backend, self.off, self.over_paths
-        )
+        return Engine(self.market, self.rule, self.costs, backend, self.off, self.over_paths)
 
 
 class Worker:
-    """Chunks of configurations in, their metrics out, both as Arrow tables. It keeps nothing between chunks but speed.
+    """Chunks of configurations in, their metrics out, both as Arrow tables; or numbers of trials in, a part of the
+    study's results out: then the driver has nothing to do per configuration but to keep the file.
 
-    It holds every task, and makes a task's engine when the first chunk of it comes.
+    It keeps nothing between chunks but speed. It holds every task, and makes a task's engine when the first chunk of it comes.
     """
 
     def __init__(self, threads: int | None, *tasks: Task) -> None:
@@ -50,6 +57,20 @@ class Worker:
         if task not in self._engines:
             self._engines[task] = self._tasks[task].engine(self._threads)
         return to_arrow(self._engines[task].metrics(from_arrow(chunk)))
+
+    def timed(self, task: int, chunk: pa.Table) -> tuple[pa.Table, float]:
+        """The same, and the seconds it took here."""
+        began = time.perf_counter()
+        metrics = self.run(task, chunk)
+        return metrics, time.perf_counter() - began
+
+    def part(self, task: int, first: int, end: int) -> Part:
+        """Trials `first` .. `end - 1` of that task: points made, backtested, scored and written."""
+        points, rule = self._tasks[task].points, self._tasks[task].rule
+        assert points is not None
+        rows = points.configurations(rule, first, end)
+        metrics, seconds = self.timed(task, to_arrow(rows))
+        return points.part(rule, first, rows, from_arrow(metrics))._replace(seconds=seconds)
 
 
 def to_arrow(frame: pd.DataFrame) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from scipy.stats import qmc
 
@@ -17,6 +18,9 @@ from kernels.market import FloatArray
 from kernels.strategy import Parameter, ParameterValue, Strategy
 from search.dimension import Choices, Dimension, Values
 from search.parameters import defaults, dimension_of, fixed_values
+
+IntArray = NDArray[np.unsignedinteger[Any]]
+FAR = 1_000_000  # SciPy walks to a point of the Sobol sequence, 7 ns a step; beyond this each point is made by itself
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,8 @@ class Space:
         if d == 0:
             return self.from_unit(np.empty((n, 0)))
         sequence = qmc.Sobol(d, scramble=True, rng=seed)
+        if start > FAR and hasattr(sequence, "_sv") and hasattr(sequence, "_shift"):
+            return self.from_unit(_sobol_from(start, n, sequence._sv, sequence._shift, sequence.bits))
         if start > 0:  # SciPy cannot go forward by nothing
             sequence.fast_forward(start)
         with warnings.catch_warnings():
@@ -222,3 +228,16 @@ def _column(parameter: Parameter, values: Iterable[Any]) -> pd.Series[Any]:
 
 def _constant(parameter: Parameter, value: ParameterValue, n: int) -> pd.Series[Any]:
     return pd.Series(value, index=pd.RangeIndex(n), dtype="str" if parameter.choices else np.float64)
+
+
+def _sobol_from(start: int, n: int, directions: IntArray, shift: IntArray, bits: int) -> FloatArray:
+    """Points `start` .. `start + n - 1` of a Sobol sequence: each the XOR of the directions (d, bits) that the Gray code
+    of its number names (Antonov and Saleev 1979), and of the shift (d,)."""
+    number = np.arange(start, start + n, dtype=np.uint64)
+    code = number ^ (number >> np.uint64(1))
+    points = np.repeat(shift[None, :].astype(np.uint64), n, axis=0)  # (n, d)
+    for bit in range(int(code.max()).bit_length()):
+        named = (code >> np.uint64(bit)) & np.uint64(1)
+        points ^= named[:, None] * directions[None, :, bit].astype(np.uint64)
+    unit: FloatArray = points.astype(np.float64) * 2.0**-bits
+    return unit

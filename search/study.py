@@ -15,13 +15,17 @@ import pandas as pd
 from kernels.errors import InputError
 from search import cloud_trials, record, samplers
 from search.cloud import SUMMARY, Cloud
-from search.cloud_trials import CloudTrials
+from search.cloud_trials import CLOUDS, CloudTrials
 from search.frozen import frozen_study
+from search.journal import begin
 from search.lock import hold
-from search.parts import Parts, evaluated
+from search.manifest import Manifest
+from search.parts import CONFIGS, Parts, evaluated, part_names
+from search.points import Part, scored
 from search.space import Space
 from search.targets import Targets
-from search.trials import Trials, told
+from search.trials import JOURNAL, Trials, told
+from search.whole import writing
 
 FEWEST_FOR_IMPORTANCE = 30  # its best tenth must be a few trials
 
@@ -63,6 +67,7 @@ class Study:
         space: Space,
         targets: Targets,
         *,
+        manifest: Manifest,
         ledger: Ledger,
         trials: int,
         batch: int,
@@ -73,6 +78,7 @@ class Study:
         self.space = space
         self.targets = targets
         self.trials = trials
+        self.manifest = manifest
         self._ledger = ledger
         self._batch = batch
         self._seed = seed
@@ -101,6 +107,7 @@ class Study:
         holds another study.
         """
         count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed, cloud=cloud)
+        _check_names(space, targets, cloud)
         learns = sampler in samplers.LEARNERS
         described = {
             "name": name,
@@ -113,26 +120,32 @@ class Study:
         }
         if cloud:
             described["cloud"] = cloud.spec(count)
-        journal, configs, clouds = folder / "optuna.journal", folder / "configs", folder / "clouds"
+        journal = folder / JOURNAL
         try:
             folder.mkdir(parents=True, exist_ok=True)
             hold(folder)
-            done = evaluated(configs) + told(journal)
+            manifest = Manifest(folder)
+            done = evaluated(manifest) + told(manifest, journal)
+            if resume:
+                manifest.check(part_names(manifest, CONFIGS) + part_names(manifest, CLOUDS))
             record.claim(folder, described, done=done, resume=resume)
             if done == 0:
-                journal.unlink(missing_ok=True)  # what was asked and never told is asked anew
-                cloud_trials.forget(clouds)
+                begin(manifest, journal)  # what was asked and never told is asked anew
+                cloud_trials.forget(manifest)
         except OSError as error:
             raise InputError(f"{folder}: the study cannot be kept there ({error}); name another folder") from error
         ledger: Ledger
-        if learns:
-            ledger = Trials(journal, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
-            if cloud:
-                ledger = CloudTrials(clouds, ledger, space, cloud, count=count, batch=batch, seed=seed)
-        else:
-            points = samplers.POINTS[sampler]
-            ledger = Parts(configs, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
-        return cls(name, space, targets, ledger=ledger, trials=count, batch=batch, seed=seed, cloud=cloud)
+        with writing(folder):
+            if learns:
+                ledger = Trials(manifest, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
+                if cloud:
+                    ledger = CloudTrials(manifest, ledger, space, cloud, count=count, batch=batch, seed=seed)
+            else:
+                points = samplers.POINTS[sampler]
+                ledger = Parts(manifest, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
+        return cls(
+            name, space, targets, manifest=manifest, ledger=ledger, trials=count, batch=batch, seed=seed, cloud=cloud
+        )
 
     @property
     def done(self) -> int:
@@ -155,22 +168,21 @@ class Study:
         """
         if len(metrics) != len(batch.configurations):
             raise ValueError(f"{len(batch.configurations)} rows of metrics are needed, got {len(metrics)}")
-        metrics = metrics.reset_index(drop=True)
-        scores = self.targets.score(metrics)
-        measured = metrics.drop(columns="status", errors="ignore").rename(columns=self.space.measured)
-        own = ("trial", *(("member", *SUMMARY) if self._cloud else ()), *scores)
-        clash = [name for name in own if name in batch.configurations]
-        if clash:
-            raise InputError(
-                f"strategy {self.space.strategy.name}: parameter '{name}' has the name of a column of results; rename it"
-                for name in clash
-            )
-        rows = pd.concat([batch.configurations.reset_index(drop=True), measured, scores], axis="columns")
+        rows = scored(self.space, self.targets, batch.configurations, metrics)
         size = self._cloud.size if self._cloud else 1
         rows.insert(0, "trial", batch.first + np.arange(len(rows)) // size)
         if self._cloud:
             rows.insert(1, "member", np.arange(len(rows)) % size)
         return self._ledger.tell(rows)
+
+    def missing(self) -> list[range] | None:
+        """The trials without a result, where their points are known beforehand; None where they are learnt."""
+        return self._ledger.missing() if isinstance(self._ledger, Parts) else None
+
+    def keep(self, part: Part) -> None:
+        """Commit trials that were made and scored elsewhere (`search.points`), whatever was committed before."""
+        assert isinstance(self._ledger, Parts)
+        self._ledger.keep(part.first, part.rows, part.file)
 
     def results(self) -> pd.DataFrame:
         """One row per trial in trial order, columns as `tell` returns them."""
@@ -216,3 +228,15 @@ class Study:
         if isinstance(self._ledger, (Trials, CloudTrials)):
             return self._ledger.study
         return frozen_study(self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed)
+
+
+def _check_names(space: Space, targets: Targets, cloud: Cloud | None) -> None:
+    """Refuse parameters that are named as a column of results."""
+    margins = [f"margin_{metric}" for metric in targets.metrics]
+    own = ("trial", *(("member", *SUMMARY) if cloud else ()), "score", "targets_met", "status", *margins)
+    clash = [p.name for p in space.strategy.parameters if p.name in own]
+    if clash:
+        raise InputError(
+            f"strategy {space.strategy.name}: parameter '{name}' has the name of a column of results; rename it"
+            for name in clash
+        )

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from shim import COMPILER, ShimBackend
 
-from benchmarks import cases, gpu, option_case, options, pandas_way, table
+from benchmarks import cases, gpu, option_case, options, pandas_way, pool, pool_costs, table
 from benchmarks.compare import agree
 from benchmarks.lanes import LanesBackend
 from benchmarks.option_loop import LoopBackend
 from benchmarks.roofline import Peaks, resident_threads
+from benchmarks.virtual_fleet import Costs as PoolCosts
 from kernels import STRATEGIES, Costs, Market
 from kernels.account import Impact
 from kernels.backends import cuda, why_not
@@ -161,3 +162,20 @@ def test_results_are_written_with_machine_and_day(monkeypatch: pytest.MonkeyPatc
     assert path.name == f"backends-{table.today_utc():%Y-%m-%d}.md"
     assert "| numba | 20 |" in text
     assert table.processor() in text
+
+
+def test_the_simulation_of_a_pool_says_what_bounds_it() -> None:
+    paid = PoolCosts(chunk=1e-3, row=1e-8, asked=1e-7, part=1e-3, part_row=1e-7, latency=2e-3, size=200, link=5e8)
+    table = pool.simulation({"even": (1e-3, 1e-3), "fast": (2e-6, 2e-6)}, paid, (1, 50), 40_000_000)
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    bound = {row[:2]: (float(row[3].rstrip("%")), row[-1]) for row in table.rows}
+    assert bound["even", "1"] > (99.0, "workers")
+    assert bound["even", "50"] > (90.0, "")
+    assert bound["fast", "50"][0] < 40.0
+    assert bound["fast", "50"][1] == "link"  # 16 s of it, 1.6 s of workers
+
+
+def test_a_pools_loop_is_timed_on_the_real_thing() -> None:
+    assert 0.0 < pool_costs.dispatching() < 0.01
+    part, row = pool_costs.keeping(100)
+    assert part + row > 0.0

@@ -173,6 +173,20 @@ def test_growth_is_shown_as_it_is_and_drawdown_is_the_fall_from_the_peak() -> No
     assert layout["yaxis"]["type"] == "log"
 
 
+def test_a_crowd_of_trials_is_thinned_and_the_running_best_is_of_all() -> None:
+    number = np.arange(200_000)
+    score = np.sin(number * 1.7) ** 2
+    table = pd.DataFrame({"number": number, "score": score, "targets_met": (score > 0.5).astype(int)})
+    (panel,) = progress(table, 2).panels
+    assert isinstance(panel, Chart)
+    *crowds, best = panel.marks
+    assert isinstance(best, Line)
+    assert sum(len(crowd.x) for crowd in crowds if isinstance(crowd, Points)) < 20_000
+    assert len(best.x) < 100
+    assert best.y[-1] == score.max()
+    np.testing.assert_array_equal(best.y, np.maximum.accumulate(score)[best.x.astype(int)])
+
+
 def test_the_running_best_never_falls_and_the_title_names_the_trial() -> None:
     table = pd.DataFrame({"number": [2, 0, 1, 3], "score": [0.9, 0.2, 0.1, np.inf], "targets_met": [3, 1, 0, 0]})
     figure = progress(table, 4)

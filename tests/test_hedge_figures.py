@@ -30,9 +30,10 @@ from hedge_tables import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracking.axes import MOST_POINTS
 from tracking.drawing_html import page
 from tracking.figures import write
-from tracking.frontier import MOST_POINTS, efficient, frontier
+from tracking.frontier import efficient, frontier
 from tracking.hedge_figures import attribution, hedging_error
 from tracking.panels import Band, Bars, Chart, Figure, Labels, Level, Line, Points, Quantity, Span
 from tracking.path_figures import distribution, fan

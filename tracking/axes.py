@@ -8,10 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tracking.cells import Cells
 from tracking.panels import Axis, FloatArray, Quantity
 
+MOST_POINTS = 3000  # more cannot be told apart, and a page of them is slow
+CELLS = (110, 60)  # across and up, in which one point of many is drawn
 ALIKE = 1e-9  # numbers that differ by less than this share of them are one number, rounded differently
 DIGITS = (  # of the numbers on a logarithmic axis, from many to few
     (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
@@ -43,6 +46,16 @@ def finite(
     if left_out:
         note += f" Left out: {left_out:,} without a finite {' or '.join(names)}."
     return table[known].reset_index(drop=True), note
+
+
+def thinned(across: FloatArray, up: FloatArray) -> NDArray[np.int64]:
+    """Positions of the points to draw, in shares of both axes: all of few, else the first in each small cell."""
+    seen = np.flatnonzero((across <= 1.0) & (up <= 1.0))
+    if len(seen) <= MOST_POINTS:
+        return seen
+    cell = (across[seen] * CELLS[0]).astype(np.int64) * CELLS[1] + (up[seen] * CELLS[1]).astype(np.int64)
+    _, first = np.unique(cell, return_index=True)
+    return seen[np.sort(first)]
 
 
 def value_axis(

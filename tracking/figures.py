@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracking.axes import file_name, finite, growth_axis, parameter_axis, value_axis
+from tracking.axes import MOST_POINTS, file_name, finite, growth_axis, parameter_axis, thinned, value_axis
 from tracking.cells import Cells, divide
 from tracking.drawing_html import page
 from tracking.drawing_png import png
@@ -147,23 +147,30 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
 
 
 def progress(trials: pd.DataFrame, targets: int) -> Figure:
-    """Score against trial with the running best; `trials` has `number`, `score` and `targets_met` of `targets`."""
+    """Score against trial with the running best; `trials` has `number`, `score` and `targets_met` of `targets`.
+
+    Of many trials that lie on each other one is drawn; the running best is of all, drawn where it rises.
+    """
     score = Quantity("score", good=+1)
     rows, note = finite(trials.sort_values("number"), [score], "trials")
     if rows.empty:
         return Figure("progress", "score: no trial has a finite value", (), note)
     number, value = rows["number"].to_numpy(), rows["score"].to_numpy(dtype=np.float64)
     met = rows["targets_met"].to_numpy(dtype=np.int64)
-    marks: list[Mark] = [
-        Points(
-            f"{k} of {targets} targets met", number[met == k], value[met == k], shade(0.2 + 0.7 * k / max(targets, 1))
-        )
-        for k in np.unique(met)
-    ]
-    marks.append(Line("best so far", number, np.maximum.accumulate(value), OTHERS[0], stepped=True))
+    marks: list[Mark] = []
+    for k in np.unique(met):
+        own = np.flatnonzero(met == k)
+        shown = own[thinned((number[own] - number[0]) / max(number[-1] - number[0], 1), value[own])]
+        colour = shade(0.2 + 0.7 * k / max(targets, 1))
+        marks.append(Points(f"{k} of {targets} targets met", number[shown], value[shown], colour))
+    best = np.maximum.accumulate(value)
+    rises = np.arange(len(best))
+    if len(best) > MOST_POINTS:
+        rises = np.union1d(np.flatnonzero(np.diff(best, prepend=-np.inf)), rises[-1:])
+    marks.append(Line("best so far", number[rises], best[rises], OTHERS[0], stepped=True))
     top = int(np.argmax(value))
     title = (
-        f"Best score {score.text(value[top])} at trial {number[top]} of {len(trials)}: "
+        f"Best score {score.text(value[top])} at trial {number[top]} of {trials['number'].max() + 1}: "
         f"{met[top]} of {targets} targets met"
     )
     return Figure("progress", title, (Chart(Axis("trial"), Axis("score"), tuple(marks)),), note)

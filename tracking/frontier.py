@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tracking.axes import around, finite, value_axis
+from tracking.axes import around, finite, thinned, value_axis
 from tracking.palette import BEST, FAINT, INK, OTHERS
 from tracking.panels import Axis, Chart, Figure, FloatArray, Line, Mark, Points, Quantity
 
-MOST_POINTS = 3000  # more cannot be told apart, and a page of them is slow
-CELLS = (110, 60)  # across and up, in which one point of many is drawn
 FAR = 20.0  # a range this many times its low end is shown on a logarithmic axis
 BEYOND = 0.99  # the share of configurations that the axes must show
 
@@ -40,7 +38,7 @@ def frontier(
     best = efficient(x, y)
     kept = [np.concatenate([of[best], places[q.name].to_numpy()]) for of, q in ((x, error), (y, cost))]
     across, up = (_axis(q, of, keep) for q, of, keep in zip((error, cost), (x, y), kept, strict=True))
-    drawn = _thinned(_share(x, across), _share(y, up))
+    drawn = thinned(_share(x, across), _share(y, up))
     if len(drawn) < len(rows):
         note += f" {len(drawn):,} are drawn: one of those that would cover each other, and none beyond the axes."
     note += f" Efficient, with no other that has both less {error.name} and less {cost.name}: {len(best):,}."
@@ -137,16 +135,6 @@ def _share(values: FloatArray, axis: Axis) -> FloatArray:
     assert axis.limits is not None
     low, high = np.log(axis.limits) if axis.log else axis.limits
     return ((np.log(values) if axis.log else values) - low) / (high - low)
-
-
-def _thinned(across: FloatArray, up: FloatArray) -> NDArray[np.int64]:
-    """Positions of the points to draw: all of few, else the first in each small cell."""
-    seen = np.flatnonzero((across <= 1.0) & (up <= 1.0))
-    if len(seen) <= MOST_POINTS:
-        return seen
-    cell = (across[seen] * CELLS[0]).astype(np.int64) * CELLS[1] + (up[seen] * CELLS[1]).astype(np.int64)
-    _, first = np.unique(cell, return_index=True)
-    return seen[np.sort(first)]
 
 
 def _words(rows: pd.DataFrame, quantities: Sequence[Quantity]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ import llvmlite.binding
 import numba
 import numba.core.config
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.blocks import Blocks
 from kernels.emit import PYTHON, expression, variable
@@ -299,8 +300,8 @@ class NumbaBackend:
             if plan.gathered_planes
             else np.zeros((0, C), np.int64),
             np.empty((len(launch.program.sums), len(blocks), launch.n_scenarios, C)),
-            *(np.ascontiguousarray(shared[n.name], dtype=real) for n in plan.shared_planes),
-            *(np.ascontiguousarray(gathered[n.name][0], dtype=real) for n in plan.gathered_planes),
+            *(_read_only(shared[n.name], real) for n in plan.shared_planes),
+            *(_read_only(gathered[n.name][0], real) for n in plan.gathered_planes),
         ]
         items = -(-C // LANES) * launch.n_scenarios
         parts = min(items, 4 * self.threads) if self.threads > 1 else 1
@@ -315,3 +316,11 @@ class NumbaBackend:
             list(self._pool.map(lambda job: kernel(*job), jobs))
         out: FloatArray = arguments[OUT]
         return out.reshape(*out.shape[:2], -1)
+
+
+def _read_only(plane: FloatArray, real: type[np.floating[Any]]) -> NDArray[Any]:
+    """A plane as the kernel reads it, not copied where it fits: Numba would compile once more for planes of a shared
+    memory, which are read only."""
+    view = np.ascontiguousarray(plane, dtype=real).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,273 @@
+"""What a task has in a pool: a batch, whose results come back together, or a stream, whose results come part by part."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from cluster.worker import Task, from_arrow, to_arrow
+from search.points import Part
+
+HOPELESS = 10  # chunks of a task in a row that could not be computed: then the strategy or the market is broken
+
+
+class PoolError(RuntimeError):
+    """The workers cannot finish a chunk; the study can be resumed once the cause is gone."""
+
+
+class Work(Protocol):
+    """Rows that are cut into chunks, first come first served. `left`: how many are in no chunk yet."""
+
+    left: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether everything has been taken."""
+        ...
+
+    @property
+    def under_way(self) -> int:
+        """Rows that will be computed, whatever is withdrawn, and are not yet."""
+        ...
+
+    def cut(self, rows: int) -> tuple[int, int]:
+        """The next chunk, of so many rows or fewer: its first row, and the one after its last."""
+        ...
+
+    def configurations(self, first: int, end: int) -> pd.DataFrame:
+        """The rows of a chunk."""
+        ...
+
+    def sent(self, first: int, end: int) -> pa.Table | None:
+        """What a worker must be sent of a chunk beside its numbers."""
+        ...
+
+    def keep(self, first: int, end: int, answer: pa.Table | Part) -> None:
+        """A chunk has been computed."""
+        ...
+
+    def fail(self, first: int, end: int, error: str) -> None:
+        """A chunk cannot be computed."""
+        ...
+
+    def take(self) -> pd.DataFrame | Part:
+        """What is ready; `PoolError` where nothing of it could be computed."""
+        ...
+
+
+class Hope:
+    """Which tasks can be computed: not one of which nothing could be, nor one of which `HOPELESS` chunks in a row could not."""
+
+    def __init__(self) -> None:
+        self._computed: set[int] = set()
+        self._failed: Counter[int] = Counter()  # in a row
+
+    def computed(self, task: int) -> None:
+        """A chunk of that task was."""
+        self._computed.add(task)
+        self._failed[task] = 0
+
+    def failed(self, task: int) -> None:
+        """A chunk of that task was quarantined."""
+        self._failed[task] += 1
+
+    def lost(self, task: int, *, over: bool) -> bool:
+        """Whether to give that task up; `over`: nothing of the work at hand is left."""
+        return self._failed[task] >= HOPELESS or (over and self._failed[task] > 0 and task not in self._computed)
+
+
+class Batch:
+    """Configurations handed over together: their metrics come back as one table, in their order."""
+
+    def __init__(self, tasks: Sequence[Task], task: int, hope: Hope, configurations: pd.DataFrame) -> None:
+        self._tasks, self._task, self._hope, self._configurations = tasks, task, hope, configurations
+        self.left = self._missing = len(configurations)
+        self._done: dict[int, pd.DataFrame] = {}  # by first row, whatever order they came in
+        self._errors: list[str] = []
+        self._taken = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take."""
+        return not self._missing and not self._taken
+
+    @property
+    def over(self) -> bool:
+        """Whether everything has been taken."""
+        return self._taken
+
+    @property
+    def under_way(self) -> int:
+        """All that is missing: a batch comes back whole."""
+        return self._missing
+
+    def cut(self, rows: int) -> tuple[int, int]:
+        """The next chunk."""
+        first = len(self._configurations) - self.left
+        self.left -= rows
+        return first, first + rows
+
+    def configurations(self, first: int, end: int) -> pd.DataFrame:
+        """The rows of a chunk."""
+        return self._configurations.iloc[first:end]
+
+    def sent(self, first: int, end: int) -> pa.Table | None:
+        """The rows of a chunk."""
+        return to_arrow(self.configurations(first, end))
+
+    def keep(self, first: int, end: int, answer: pa.Table | Part) -> None:
+        """A chunk has been computed."""
+        assert isinstance(answer, pa.Table)
+        self._hope.computed(self._task)
+        self._enter(first, from_arrow(answer))
+
+    def fail(self, first: int, end: int, error: str) -> None:
+        """A chunk cannot be computed."""
+        self._errors.append(error)
+        self._hope.failed(self._task)
+        self._enter(first, quarantined(self._tasks[self._task], end - first))
+
+    def take(self) -> pd.DataFrame:
+        """The metrics of all rows."""
+        self._taken = True
+        if self._errors and len(self._errors) == len(self._done) and self._hope.lost(self._task, over=True):
+            raise PoolError(_nothing_of(self._tasks, self._task, len(self._configurations), self._errors[-1]))
+        return _joined([self._done[first] for first in sorted(self._done)], self._tasks[self._task])
+
+    def _enter(self, first: int, metrics: pd.DataFrame) -> None:
+        assert first not in self._done
+        self._done[first] = metrics
+        self._missing -= len(metrics)
+
+
+class Stream:
+    """Trials that any worker makes from their numbers: each chunk of them comes back as a part of the results.
+
+    Parts that could not be computed wait until one could be, or all have been tried: where the task is given up, they are
+    not kept.
+    """
+
+    def __init__(self, tasks: Sequence[Task], task: int, hope: Hope, trials: Sequence[range], most: int) -> None:
+        self._tasks, self._task, self._hope, self._most = tasks, task, hope, most
+        self._open = deque(trials)
+        self.left = self._missing = sum(map(len, trials))
+        self._parts: deque[Part] = deque()
+        self._failed: list[Part] = []
+        self._error = ""  # the last
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._parts) or self._lost
+
+    @property
+    def over(self) -> bool:
+        """Whether everything has been taken."""
+        return not (self._missing or self._parts or self._failed)
+
+    @property
+    def under_way(self) -> int:
+        """What is in chunks."""
+        return self._missing - self.left
+
+    def withdraw(self) -> None:
+        """Give up the trials that are in no chunk yet."""
+        self._open.clear()
+        self._missing -= self.left
+        self.left = 0
+        if not self._missing and not self._lost:
+            self._release()
+
+    def cut(self, rows: int) -> tuple[int, int]:
+        """The next chunk."""
+        trials = self._open.popleft()
+        chunk = trials[: min(rows, self._most)]
+        if rest := trials[len(chunk) :]:
+            self._open.appendleft(rest)
+        self.left -= len(chunk)
+        return chunk.start, chunk.stop
+
+    def configurations(self, first: int, end: int) -> pd.DataFrame:
+        """The rows of a chunk."""
+        task = self._tasks[self._task]
+        assert task.points is not None
+        return task.points.configurations(task.rule, first, end)
+
+    def sent(self, first: int, end: int) -> pa.Table | None:
+        """Nothing: the numbers say it."""
+        return None
+
+    def keep(self, first: int, end: int, answer: pa.Table | Part) -> None:
+        """A chunk has been computed."""
+        assert isinstance(answer, Part)
+        self._hope.computed(self._task)
+        self._missing -= answer.rows
+        self._parts.append(answer)
+        self._release()
+
+    def fail(self, first: int, end: int, error: str) -> None:
+        """A chunk cannot be computed."""
+        task = self._tasks[self._task]
+        assert task.points is not None
+        nothing = quarantined(task, end - first)
+        part = task.points.part(task.rule, first, self.configurations(first, end), nothing)
+        self._error = error
+        self._hope.failed(self._task)
+        self._missing -= part.rows
+        self._failed.append(part)
+        if not self._missing and not self._lost:
+            self._release()
+
+    def take(self) -> Part:
+        """The next part."""
+        if self._parts:
+            return self._parts.popleft()
+        rows = sum(part.rows for part in self._failed)
+        raise PoolError(_nothing_of(self._tasks, self._task, rows, self._error))
+
+    def _release(self) -> None:
+        self._parts.extend(self._failed)
+        self._failed.clear()
+
+    @property
+    def _lost(self) -> bool:
+        return bool(self._failed) and self._hope.lost(self._task, over=not self._missing)
+
+
+def quarantined(task: Task, rows: int) -> pd.DataFrame:
+    """The metrics of configurations that could not be computed: none, and a status that says so."""
+    return pd.DataFrame(
+        {name: np.full(rows, np.nan) for name in task.rule.metrics} | {"status": ["quarantined"] * rows}
+    )
+
+
+def chunk_name(tasks: Sequence[Task], task: int, first: int, rows: int) -> str:
+    """A chunk in words: its rows of the batch or its trials, and the tickers of its task where there are several."""
+    return f"chunk {first}-{first + rows - 1}{_of(tasks, task)}"
+
+
+def _joined(parts: Sequence[pd.DataFrame], task: Task) -> pd.DataFrame:
+    """The metrics of a task's chunks as one table; of none, a table without rows."""
+    if parts:
+        return pd.concat(parts, ignore_index=True)
+    metrics = {name: pd.Series(dtype=np.float64) for name in task.rule.metrics}
+    return pd.DataFrame(metrics | {"status": pd.Series(dtype="str")})
+
+
+def _nothing_of(tasks: Sequence[Task], task: int, rows: int, error: str) -> str:
+    """Why a study cannot go on: each chunk was quarantined."""
+    return f"nothing could be computed of a batch of {rows:,} configurations{_of(tasks, task)}: {error}"
+
+
+def _of(tasks: Sequence[Task], task: int) -> str:
+    return f" of {', '.join(tasks[task].market.tickers)}" if len(tasks) > 1 else ""
