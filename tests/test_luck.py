@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from studies import run_one, small_plan
 
+from cluster import output
 from kernels.errors import InputError
 from search.bootstrap import block_length, resample, weights
 from search.overfitting import overfitting
@@ -78,6 +82,27 @@ def test_correlated_trials_count_for_less() -> None:
     assert effective_trials(1000, 0.0) == 1000
     assert effective_trials(1000, 1.0) == 1.0
     assert effective_trials(1000, -0.2) == 1000
+
+
+def test_a_study_says_what_luck_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "draw", lambda *_: ())
+    plan = small_plan(tmp_path, "tracking.enabled=false")
+    found = run_one(plan).found
+    table = pd.read_parquet(plan.folder / "configs.parquet")
+    best = table.loc[table["score"].idxmax()]
+    per_bar = math.sqrt(plan.market.bars_per_year)
+    expected = float(table["sharpe"].std()) * best_of(len(table))
+    dsr = probabilistic_sharpe(
+        best["sharpe"] / per_bar, plan.market.n_bars - 1, best["skew"], best["kurtosis"], expected / per_bar
+    )
+    assert found.luck is not None
+    assert found.luck.tried == len(table) == plan.trials
+    assert (found.luck.expected, found.luck.deflated) == pytest.approx((expected, float(dsr)))
+    (told,) = (sentence for sentence in found.advice if "by luck" in sentence)
+    assert f"The best of {plan.trials} worthless configurations" in told
+    assert f"deflated Sharpe {found.luck.deflated:.2f}" in told
+    assert ("more than luck" in told) == (found.luck.deflated >= 0.95)
+    assert yaml.safe_load((plan.folder / "best.yaml").read_text())["luck"]["deflated"] == found.luck.deflated
 
 
 # ---- the difference from a baseline
