@@ -10,6 +10,7 @@ from cluster.advice import advise
 from cluster.events import QUARANTINED
 from cluster.plan import Plan
 from cluster.winner import Winner, examine, path_table
+from search.luck import Luck, luck
 from search.study import Study
 
 
@@ -18,7 +19,8 @@ class Findings:
     """Tables have parameters, metrics, score and margins as the study's results do; of baselines the index is their label.
 
     `paths` has every metric on each path of the best trial and the baselines, columns label, path, metrics, status; of a
-    market with one history a row each. `quarantined` configurations could not be computed.
+    market with one history a row each. `quarantined` configurations could not be computed. `luck` is what chance would
+    show of as many, of a market with one history.
     """
 
     best: pd.DataFrame
@@ -28,6 +30,7 @@ class Findings:
     advice: list[str]
     paths: pd.DataFrame
     quarantined: int
+    luck: Luck | None
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -42,8 +45,26 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     rows = compared(best, baselines)
     paths = path_table(plan, rows)
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
-    advice = advise(plan, winner, baselines, returns)
-    return Findings(best, baselines, study.importance(), winner, advice, paths, _quarantined(plan, study))
+    chance = _luck(plan, study, best.iloc[0])
+    advice = advise(plan, winner, baselines, returns, chance)
+    return Findings(best, baselines, study.importance(), winner, advice, paths, _quarantined(plan, study), chance)
+
+
+def _luck(plan: Plan, study: Study, winner: pd.Series) -> Luck | None:
+    """What chance would show of all that was tried; None where there are many paths, or nothing to choose from."""
+    if plan.market.n_scenarios > 1 or plan.configurations < 2:
+        return None
+    column = {name: plan.space.measured(name) for name in ("sharpe", "skew", "kurtosis")}
+    tables = [table.loc[table["status"] == "ok", column["sharpe"]] for table in study.configurations()]
+    return luck(
+        pd.concat(tables).to_numpy(),
+        tried=plan.configurations,
+        sharpe=float(winner[column["sharpe"]]),
+        skew=float(winner[column["skew"]]),
+        kurtosis=float(winner[column["kurtosis"]]),
+        bars=plan.market.n_bars - 1,
+        bars_per_year=plan.market.bars_per_year,
+    )
 
 
 def _quarantined(plan: Plan, study: Study) -> int:

@@ -85,6 +85,7 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
             for multiple in winner.stress.index[1:]
         },
         "break_even": plain(winner.break_even),  # multiple of the costs
+        **({} if found.luck is None else {"luck": {name: plain(n) for name, n in asdict(found.luck).items()}}),
         **({} if winner.unseen is None else {"on_unseen_paths": {m: plain(winner.unseen[m]) for m in shown}}),
         "from": {
             "study": plan.config.name,

@@ -168,9 +168,9 @@ def test_an_end_that_is_not_reached_is_told_as_far_as_it_was_looked_for(outcome:
     found, plan = outcome.found, outcome.plan
     endless = replace(found.winner, break_even=math.inf)
     returns = np.zeros(2)
-    assert "It still earns at 64 times these costs." in " ".join(advise(plan, endless, found.baselines, returns))
+    assert "It still earns at 64 times these costs." in " ".join(advise(plan, endless, found.baselines, returns, None))
     dear = replace(plan, costs=Costs(option_spread=0.33))
-    assert "It still earns at 3 times these costs." in " ".join(advise(dear, endless, found.baselines, returns))
+    assert "It still earns at 3 times these costs." in " ".join(advise(dear, endless, found.baselines, returns, None))
 
 
 # ---- the portfolio

@@ -1,0 +1,95 @@
+r"""Whether the best of all configurations beats the baseline by more than the best of so many would by luck.
+
+d_k is the return of configuration k less that of the baseline, bar by bar; d_k* its mean in a bootstrap replicate::
+
+    V   = max_k mean(d_k) / se_k           what was found
+    V*  = max_k (d_k* - m_k) / se_k        what luck finds, once per replicate
+    p   = share of replicates with V* >= V
+
+m_k = mean(d_k) is the least favourable case (White); where mean(d_k) / se_k < -sqrt(2 ln ln n) a configuration is so bad
+that m_k = 0 (Hansen's consistent p-value). The maximum over configurations is the maximum over parts of them, so chunks are
+looked at anywhere and merged in any order.
+
+Sources: White (2000), "A Reality Check for Data Snooping"; Hansen (2005), "A Test for Superior Predictive Ability".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels.market import FloatArray
+
+DIGITS = 10  # of a statistic that are compared: a matrix product's last bits depend on its shape
+
+
+@dataclass(frozen=True)
+class Excess:
+    """The largest studentised excess over the baseline, of some configurations: found, and in each of R replicates."""
+
+    found: float
+    consistent: FloatArray  # (R,) Hansen
+    least_favourable: FloatArray  # (R,) White
+    configurations: int
+
+    @property
+    def p_value(self) -> float:
+        """Hansen's consistent p-value."""
+        return _share(self.consistent, self.found)
+
+    @property
+    def upper_p_value(self) -> float:
+        """White's, which bad configurations make larger."""
+        return _share(self.least_favourable, self.found)
+
+
+def excess(returns: FloatArray, baseline: FloatArray, weights: FloatArray) -> Excess:
+    """Look at some configurations: `returns` (n, C), `baseline` (n,), `weights` (R, n) from `search.bootstrap.weights`.
+
+    A configuration that does not differ from the baseline says nothing; of none that does, found is minus infinity.
+    """
+    R, n = weights.shape
+    difference = returns - baseline[:, None]
+    moving = (difference != difference[0]).any(axis=0) & np.isfinite(difference).all(axis=0)
+    difference = difference[:, moving]
+    C = difference.shape[1]
+    if C == 0:
+        nothing = np.full(R, -np.inf)
+        return Excess(-math.inf, nothing, nothing, returns.shape[1])
+    mean = difference.mean(axis=0)
+    replicates = weights @ difference  # (R, C)
+    error = replicates.std(axis=0)
+    found = mean / error
+    replicates -= mean
+    replicates /= error
+    least_favourable = replicates.max(axis=1)
+    hopeless = found < -math.sqrt(2.0 * math.log(math.log(n)))
+    replicates[:, hopeless] += found[hopeless]
+    return Excess(
+        round(float(found.max()), DIGITS),
+        replicates.max(axis=1).round(DIGITS),
+        least_favourable.round(DIGITS),
+        returns.shape[1],
+    )
+
+
+def merged(parts: Iterable[Excess]) -> Excess:
+    """Of all the configurations that the parts looked at, whatever their order."""
+    first, *others = parts
+    total = first
+    for part in others:
+        total = Excess(
+            max(total.found, part.found),
+            np.maximum(total.consistent, part.consistent),
+            np.maximum(total.least_favourable, part.least_favourable),
+            total.configurations + part.configurations,
+        )
+    return total
+
+
+def _share(replicates: FloatArray, found: float) -> float:
+    # the history itself is one of the ways it might have gone: never exactly zero (Davison and Hinkley 1997, 4.2)
+    return float((1 + np.count_nonzero(replicates >= found)) / (1 + len(replicates)))
