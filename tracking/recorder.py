@@ -25,7 +25,9 @@ from tracking.entities import NOTE_TAG, STUDY_TAG, TRIAL_TAG, log_batch, source_
 from tracking.projection import Projection, first_line, open_projection, plainly
 from tracking.records import Status, StudyRecord, TrialRecord
 
-WAITING = 2000  # trials that may wait to be written before `record` waits too: a large study's, while its figures are drawn
+WAITING = (
+    2000  # trials that may wait to be written before `record` waits too: a large study's, while its figures are drawn
+)
 BATCH = 100  # trials between two updates of the running best
 
 
