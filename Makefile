@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MINUTES ?= 10
 
-.PHONY: help setup demo test bench clean
+.PHONY: help setup demo test bench chaos clean
 
 help:
 	@echo "make demo    the main job on real prices that come with a dependency"
 	@echo "make test    format, lint, types, tests"
 	@echo "make bench   speed, as ratios measured in one run"
+	@echo "make chaos   workers, nodes and drivers killed at random for MINUTES=10, and what was lost"
 	@echo "make setup   only the environment in $(VENV)"
 	@echo "make clean   remove the environment and caches (never runs/ or mlflow.db)"
 
@@ -35,10 +37,13 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+chaos: $(VENV)/.test
+	$(BIN)/python tests/chaos.py --minutes $(MINUTES) --write
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -75,7 +75,7 @@ class VirtualFleet:
         self.workers += takes
         self.sent += 1
         self.longest = max(self.longest, takes)
-        self._happens(done, Done(worker, chunk, Part(chunk.first, count, NOTHING, takes)), there=False)
+        self._happens(done, Done(worker, chunk, Part(chunk.first, count, NOTHING, takes), takes), there=False)
 
     def end(self, worker: int) -> None: ...
 
@@ -109,6 +109,9 @@ class VirtualFleet:
     def written(self) -> float:
         """When the last part was on the disk."""
         return self._disk_free[-1]
+
+    def use(self) -> dict[str, float]:
+        return {}
 
     def state(self) -> str:
         return f"{self._count} virtual workers"

@@ -1,4 +1,4 @@
-"""The command `hedgegrid` (= `python -m cluster`). Exit codes: 0 done, 2 refused input, 1 failed."""
+"""The command `hedgegrid` (= `python -m cluster`). Exit codes: 0 done, 2 refused input, 1 failed, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Market data.")
 kernel_app = typer.Typer(no_args_is_help=True, help="Generated kernels.")
+cluster_app = typer.Typer(no_args_is_help=True, help="Files that launch a cluster.")
 app.add_typer(data_app, name="data")
 app.add_typer(kernel_app, name="kernel")
+app.add_typer(cluster_app, name="cluster")
 
 RUNS = Path("runs")
 WIDE = 160  # columns of text where there is no terminal
@@ -46,7 +48,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the final table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on standard output.")] = False,
 ) -> None:
-    """Run a study: backtest, score and record every trial."""
+    """Run a study: backtest, score and record every trial. Ctrl-C finishes what is under way; a second stops at once."""
     from cluster import console as view
     from cluster.config import load_study, studies
     from cluster.job import run as run_job
@@ -54,6 +56,7 @@ def run(
     from cluster.plan import make_plans
     from cluster.pool import PoolError
     from cluster.portfolio import conclude
+    from cluster.stopping import INTERRUPTED, Stop
     from tracking.address import TrackingError
 
     console = _console(stderr=as_json)
@@ -62,16 +65,18 @@ def run(
         plans = make_plans(studies(whole), runs)
     live = Live(console, quiet=quiet or as_json)
     portfolio = None
+    again = _again(study, overrides or [], runs)
     try:
-        outcomes = run_job(plans, live, resume=resume)
-        if len(outcomes) > 1:
-            portfolio = conclude(whole.name, runs, outcomes)
+        with Stop(live.stopping, lambda: live.leave(_kept(live.interrupted, again))) as stop:
+            outcomes = run_job(plans, live, resume=resume, stop=stop, again=again)
+            if len(outcomes) > 1:
+                portfolio = conclude(whole.name, runs, outcomes)
     except KeyboardInterrupt:
         live.close()
-        _stop("interrupted", _again(study, overrides or [], runs))
+        _stop(live.interrupted, again, INTERRUPTED)
     except (BackendError, PoolError, TrackingError, OSError) as error:
         live.close()
-        _stop(f"failed: {error}", _again(study, overrides or [], runs))
+        _stop(f"failed: {error}", again)
     finally:
         live.close()
     if as_json:
@@ -92,6 +97,34 @@ def plan(study: StudyFile, overrides: Overrides = None, runs: Runs = RUNS) -> No
     console = _console()
     for plan in make_plans(studies(load_study(study, overrides or [])), runs):
         view.show_plan(console, plan)
+
+
+@app.command()
+def status(
+    study: Annotated[str, typer.Argument(help="A study file, a study's name, or its folder.", show_default=False)],
+    runs: Runs = RUNS,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until it has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
+) -> None:
+    """Show how a study gets on that runs elsewhere, or how it ended. Only reads files."""
+    from cluster.status import find
+    from cluster.status_view import show
+
+    show(_console(), find(study, runs), watch=watch, to_json=as_json)
+
+
+@app.command()
+def repair(
+    study: Annotated[Path, typer.Argument(help="A study's folder (runs/NAME), or its study file.", show_default=False)],
+    runs: Runs = RUNS,
+) -> None:
+    """Verify a study's files, and make its runs in MLflow again from them."""
+    from cluster.repair import repair as put_right
+    from cluster.repair import show_repaired
+
+    console = _console()
+    for repaired in put_right(study, runs):
+        show_repaired(console, repaired)
 
 
 @app.command()
@@ -148,6 +181,18 @@ def kernel_show(
     print(generated_source(chosen, backend, n_assets=assets, precision=precision), end="")
 
 
+@cluster_app.command("check")
+def cluster_check(
+    file: Annotated[
+        Path, typer.Argument(help="Launcher, KubeRay, SkyPilot, Compose or Dockerfile.", show_default=False)
+    ],
+) -> None:
+    """Show what a file such as configs/clusters/aws.yaml would launch, or every reason not to. Launches nothing."""
+    from cluster.cluster_check import check, show
+
+    show(_console(), check(file))
+
+
 @app.command()
 def strategies() -> None:
     """List the strategies with their parameters, ranges, defaults and units."""
@@ -163,6 +208,38 @@ def schema() -> None:
     from cluster.config import json_schema
 
     print(json.dumps(json_schema(), indent=1))
+
+
+@app.command()
+def mlflow(
+    backend: Annotated[str, typer.Option(help="The database with the records.", envvar="MLFLOW_BACKEND_STORE_URI")] = (
+        "sqlite:///mlflow.db"
+    ),
+    port: Annotated[int, typer.Option(help="0 is any free one.", min=0, max=65535)] = 5000,
+    host: Annotated[str, typer.Option(help="Where it listens; 127.0.0.1 is for this machine alone.")] = "127.0.0.1",
+    allowed_hosts: Annotated[str | None, typer.Option(help="Names under which others reach it, by commas.")] = None,
+    artifacts: Annotated[Path | None, typer.Option(help="Folder of files; default: beside the database.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1, max=8)] = 1,
+    create: Annotated[bool, typer.Option("--create", help="Begin an empty SQLite file.")] = False,
+) -> None:
+    """Browse trials: start MLflow's server on this machine, until Ctrl-C."""
+    from cluster.mlflow_server import ServerError, make_server, serve
+
+    try:
+        serve(
+            make_server(
+                backend,
+                artifacts=artifacts,
+                host=host,
+                port=port,
+                allowed_hosts=allowed_hosts,
+                workers=workers,
+                create=create,
+            )
+        )
+    except ServerError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -199,6 +276,10 @@ def _again(study: Path, overrides: list[str], runs: Path) -> str:
     return shlex.join([*words, "--resume"])
 
 
-def _stop(what: str, again: str) -> NoReturn:
-    print(f"{what}; what was finished is kept, continue with:\n  {again}", file=sys.stderr)
-    raise typer.Exit(1)
+def _kept(what: str, again: str) -> str:
+    return f"{what}; what was finished is kept, continue with:\n  {again}"
+
+
+def _stop(what: str, again: str, code: int = 1) -> NoReturn:
+    print(_kept(what, again), file=sys.stderr)
+    raise typer.Exit(code)

@@ -267,8 +267,12 @@ class SearchConfig(Section):
 
 
 class ComputeConfig(Section):
-    """Who computes, and the seconds after which Ray's workers count as lost: a chunk on its worker, a pool of which no
-    worker stands ready any more, a pool of which none has yet."""
+    """Who computes.
+
+    With the `address` of a Ray cluster, backend auto is cuda where one of its nodes has a GPU, and `workers` unset is
+    one worker per GPU, or on CPUs as many as fill all cores with the smallest node's cores each. Seconds after which
+    something counts as lost: a chunk's worker, a pool of which no worker stands ready any more, one of which none has yet.
+    """
 
     backend: Literal["auto", "numpy", "numba", "cuda"] = "auto"
     precision: Literal["float64", "mixed"] = "float64"
@@ -292,12 +296,14 @@ class TrackingConfig(Section):
     """Where MLflow keeps the trials; experiment null is hedgegrid/<strategy>.
 
     A study of more than `max_runs` trials records its best `max_runs` at the end; all are in configs.parquet.
+    `system_metrics` adds how busy this machine, its GPUs and the cluster are, every ten seconds, to the study's own run.
     """
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str | None = None
     enabled: Flag = True
     max_runs: Annotated[Whole, Field(ge=1)] = 2000
+    system_metrics: Flag = True
 
 
 def _default_targets() -> dict[str, TargetKeys | None]:

@@ -16,10 +16,11 @@ from rich.table import Table
 
 from cluster.advice import wanted
 from cluster.chunks import MOST_ROWS, MOST_SECONDS
-from cluster.live import bar_steps, duration, market_size
+from cluster.live import bar_steps, market_size
 from cluster.output import caveats, moved
 from cluster.plan import Plan
 from cluster.portfolio import Portfolio
+from cluster.progress import duration
 from cluster.running import Outcome
 from kernels import Strategy
 from kernels.errors import InputError
@@ -200,7 +201,7 @@ def _spent(seconds: Mapping[str, float]) -> str:
 def show_plan(console: Console, plan: Plan) -> None:
     """What `hedgegrid run` would do."""
     market, config = plan.market, plan.config
-    rate, seconds = plan.estimate()
+    estimate = plan.estimate()
     table = Table(title=f"{config.name}: the plan (nothing has been run)", show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -213,17 +214,20 @@ def show_plan(console: Console, plan: Plan) -> None:
         "configurations",
         f"{clouds}{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}",
     )
-    chunk = min(round(rate * MOST_SECONDS), MOST_ROWS, plan.together)
+    chunk = min(round(estimate[0] * MOST_SECONDS) if estimate else MOST_ROWS, MOST_ROWS, plan.together)
     table.add_row("chunks", f"of up to {chunk:,} configurations, in batches of {plan.together:,}")
     steps = bar_steps(market, plan.configurations + len(plan.baselines))
     table.add_row("bar-steps", f"{steps:,}")
     table.add_row("backend", f"{plan.choice.backend.name}: {plan.choice.reason}")
     for what, size in plan.bytes().items():
         table.add_row(what, _bytes(size))
-    table.add_row(
-        "estimated time",
-        f"{duration(seconds)} of backtests ({rate:,.0f} configurations/s on one worker, measured here)",
-    )
+    if estimate is None:
+        told = f"not measured: this machine cannot run {plan.choice.backend.name}, the cluster's workers do"
+    else:
+        told = (
+            f"{duration(estimate[1])} of backtests ({estimate[0]:,.0f} configurations/s on one worker, measured here)"
+        )
+    table.add_row("estimated time", told)
     table.add_row("results", str(plan.folder))
     table.add_row("MLflow", config.tracking.uri if config.tracking.enabled else "off")
     console.print(table)

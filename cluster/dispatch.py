@@ -2,7 +2,7 @@
 
 A chunk is pure, so running it twice is harmless; its result is kept once. Blame:
 
-- a node that dies or is taken away charges nobody: its chunks run again;
+- a node that dies or is taken away, a call or a result that is lost charge nobody: the chunks run again;
 - a worker that dies, or takes longer than the deadline, makes every chunk it had a suspect: suspects run alone;
 - a chunk that loses its worker `ALONE` times alone, `ATTEMPTS` times in all, or that raises, is quarantined: the study
   goes on without it and says so.
@@ -11,7 +11,7 @@ A chunk is pure, so running it twice is harmless; its result is kept once. Blame
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -20,15 +20,17 @@ import pyarrow as pa
 
 from cluster.chunks import Speeds
 from cluster.pool import Event, PoolError, Watch
-from cluster.work import Batch, Stream, Work, chunk_name
+from cluster.work import Batch, Hope, Stream, Work, chunk_name
 from cluster.worker import Task
 from search.points import Part
 
 IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
 ALONE = 3  # workers that a chunk may take with it while nothing else runs there
 ATTEMPTS = 20  # workers that it may lose for any reason at all
-STILLBORN = 3  # workers per place that may die while they start, one after another
+OFTEN = 10  # of those, after which it runs alone: it may only stand behind one that hangs on nodes that die
+STILLBORN = 3  # workers per place that may die while they start, one after another, before it is left alone a while
 LOOK_SECONDS = 1.0  # between two looks at deadlines
+USE_SECONDS = 5.0  # between two looks at how much of the cluster is in use
 
 
 class Chunk(NamedTuple):
@@ -46,11 +48,12 @@ class Ready(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A worker has computed a chunk."""
+    """A worker has computed a chunk, in so many seconds by its own clock: the driver may hear of several at once."""
 
     worker: int
     chunk: Chunk
     answer: pa.Table | Part  # metrics, or a part of a stream
+    seconds: float
 
 
 class Raised(NamedTuple):
@@ -102,6 +105,10 @@ class Fleet(Protocol):
         """What there is to compute on, in words."""
         ...
 
+    def use(self) -> Mapping[str, float]:
+        """How much of it is in use, by name."""
+        ...
+
     def close(self) -> None:
         """End everything."""
         ...
@@ -146,8 +153,10 @@ class WorkerPool:
         self._alone: set[Chunk] = set()  # suspects, until they are done
         self._charges: Counter[Chunk] = Counter()
         self._attempts: Counter[Chunk] = Counter()
-        self._speeds = Speeds()
-        self._heard = self._looked = fleet.now()
+        self._speeds, self._hope = Speeds(), Hope()
+        self.use: Mapping[str, float] = {}
+        self._used = -USE_SECONDS  # when it was looked at
+        self._heard = self._looked = self._left_alone = fleet.now()
         for _ in range(workers):
             self._start()
 
@@ -161,13 +170,18 @@ class WorkerPool:
         """Workers that stand ready."""
         return self._ready
 
+    @property
+    def under_way(self) -> int:
+        """Configurations that are not done and will be, whatever is withdrawn."""
+        return sum(work.under_way for work in list(self._work.values()))
+
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of the task of that number; it queues behind those of other tasks."""
-        self._enter(task, Batch(self._tasks, task, configurations))
+        self._enter(task, Batch(self._tasks, task, self._hope, configurations))
 
     def stream(self, task: int, trials: Sequence[range], most: int) -> None:
         """Hand over trials of the task of that number, to be computed in parts of at most `most`; they queue too."""
-        self._enter(task, Stream(self._tasks, task, trials, most))
+        self._enter(task, Stream(self._tasks, task, self._hope, trials, most))
 
     def withdraw(self) -> None:
         """Take back the trials of streams that no worker has yet."""
@@ -208,7 +222,7 @@ class WorkerPool:
             for number in list(workers):
                 if load and self._suspects:
                     return
-                if load == 0 and self._suspects:
+                if self._suspects:
                     chunk: Chunk | None = self._suspects.popleft()
                 else:
                     chunk = self._again.popleft() if self._again else self._cut(number)
@@ -251,8 +265,8 @@ class WorkerPool:
         match answer:
             case Ready(number):
                 self._admit(number)
-            case Done(number, chunk, made):
-                self._speed(number, chunk, made)
+            case Done(number, chunk, made, seconds):
+                self._speeds.measured(number, chunk.task, chunk.end - chunk.first, seconds)
                 self._work[chunk.task].keep(chunk.first, chunk.end, made)
                 self._settled(chunk, watch)
                 self._freed(number, chunk)
@@ -268,12 +282,6 @@ class WorkerPool:
         self._stillborn, self._ever_ready = 0, True
         self._heard = self._fleet.now()
         self._place(number, +1)
-
-    def _speed(self, number: int, chunk: Chunk, made: pa.Table | Part) -> None:
-        """By the worker's own clock where it has one: what waits for a busy driver would look slow, and get less."""
-        own = made.seconds if isinstance(made, Part) else 0.0
-        seconds = own or self._fleet.now() - self._crew[number].since
-        self._speeds.measured(number, chunk.task, chunk.end - chunk.first, seconds)
 
     def _freed(self, number: int, chunk: Chunk) -> None:
         """A worker is done with a chunk, one way or another, and goes on with its next."""
@@ -293,12 +301,19 @@ class WorkerPool:
     def _lose(self, number: int, error: str, watch: Watch, *, blameless: bool, unfit: bool = False) -> None:
         """A worker is gone: start another, and run again what it had."""
         worker = self._give_up(number)
-        if not worker.ready:
+        if worker.ready:
+            self._heard = self._fleet.now()  # another has time to start, however long this one took
+            self._stillborn = 0
+        else:
             self._stillborn += not blameless
-            if (unfit and not self._ever_ready) or self._stillborn >= STILLBORN * self.workers:
-                raise PoolError(f"a worker could not start: {error}")
+        hopeless = self._stillborn >= STILLBORN * self.workers
+        if (unfit and not self._ever_ready) or (hopeless and not self._ready):
+            raise PoolError(f"a worker could not start: {error}")
         watch.happened(Event("workers_lost", f"worker {number} lost: {error}"))
-        self._start()
+        if hopeless:  # the others go on without it, and it is tried again later
+            self._left_alone = self._fleet.now()
+        else:
+            self._start()
         for chunk in reversed(worker.chunks):
             self._attempts[chunk] += 1
             self._charges[chunk] += not blameless and chunk in self._alone
@@ -306,7 +321,7 @@ class WorkerPool:
                 self._quarantine(chunk, error, watch)
                 continue
             watch.happened(Event("chunks_retried", f"{self._told(chunk)} runs again: {error}", chunk.task))
-            if not blameless:
+            if not blameless or self._attempts[chunk] >= OFTEN:
                 self._alone.add(chunk)
             (self._suspects if chunk in self._alone else self._again).appendleft(chunk)
 
@@ -339,6 +354,8 @@ class WorkerPool:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
+        if now - self._used >= USE_SECONDS:
+            self._used, self.use = now, {"ray_workers": float(self._ready), **self._fleet.use()}
         for number, worker in list(self._crew.items()):
             waited = now - worker.since
             if worker.chunks and waited > self._limits.chunk:
@@ -346,6 +363,9 @@ class WorkerPool:
                 self._lose(number, late, watch, blameless=False)
             elif not worker.ready and waited > self._limits.start and self._ready:
                 self._give_up(number)  # stuck, or without a node: asked for anew
+                self._start()
+        if now - self._left_alone > self._limits.start:
+            while len(self._crew) < self.workers:
                 self._start()
         limit = self._limits.stall if self._ever_ready else self._limits.start
         if not self._ready and now - self._heard > limit:

@@ -1,4 +1,4 @@
-"""What works on this machine: versions, backends, Ray and MLflow."""
+"""What works on this machine: versions, backends, Ray and MLflow; and whether it is safe."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cluster.pool import cores
+from cluster.safety import findings
 from kernels.backends import BACKENDS, choose, why_not
 from tracking.address import TrackingError, check_tracking_uri
 
@@ -41,6 +43,13 @@ def examine(console: Console) -> None:
     except TrackingError as error:
         table.add_row("MLflow", str(error))
     console.print(table)
+    safe = Table(title="safety (docs/security.md)", show_header=False, title_justify="left")
+    safe.add_column(no_wrap=True)
+    safe.add_column(no_wrap=True)
+    safe.add_column(overflow="fold")
+    for finding in findings():
+        safe.add_row(finding.what, "good" if finding.good else "[bold]look[/]", escape(finding.text))
+    console.print(safe)
 
 
 def _version(package: str) -> str:

@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 
 from cluster.config import StudyConfig, load_study, resolved_yaml, study_digest
 from cluster.plan import Plan
 from kernels.errors import InputError
 from search.study import Study
+from search.whole import replace_text
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Identity:
     data_digest: str
     code_digest: str | None  # of a user's own strategy file
     version: str
+    backend: str  # that computed it last
 
 
 def identify(plan: Plan, study: Study) -> Identity:
@@ -35,25 +36,10 @@ def identify(plan: Plan, study: Study) -> Identity:
     `Study.open`.
     """
     path, resolved = plan.folder / "identity.json", plan.folder / "study.yaml"
-    now = Identity(
-        study_id=f"{plan.config.name}-{uuid.uuid4().hex[:8]}",
-        study_digest=study_digest(plan.config),
-        data_digest=plan.market.digest,
-        code_digest=None if plan.code is None else hashlib.sha256(plan.code.encode()).hexdigest(),
-        version=version("hedgegrid"),
-    )
     if study.done:
-        try:
-            kept = Identity(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(
-                f"{path}: what this study ran on cannot be read ({error}); remove {plan.folder} or use another name"
-            ) from error
-        changed = [*_changes(kept, now), *_other_rules(load_study(resolved), plan.config)]
-        if changed:
-            raise InputError(f"{plan.folder}: {change}; set it back, or use another name" for change in changed)
-        now = replace(now, study_id=kept.study_id)
+        now = replace(_today(plan), study_id=kept_identity(plan).study_id)
     else:
+        now = _today(plan)
         with contextlib.suppress(OSError, ValueError, TypeError):  # there is none to read
             begun = Identity(**json.loads(path.read_text()))
             if begun == replace(now, study_id=begun.study_id):
@@ -61,6 +47,33 @@ def identify(plan: Plan, study: Study) -> Identity:
     replace_text(path, json.dumps(asdict(now), indent=1) + "\n")
     replace_text(resolved, resolved_yaml(plan.config))
     return now
+
+
+def kept_identity(plan: Plan) -> Identity:
+    """The identity kept in the study's folder; InputError where that is of other data or rules than the plan's."""
+    path = plan.folder / "identity.json"
+    try:
+        kept = Identity(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: what this study ran on cannot be read ({error}); remove {plan.folder} or use another name"
+        ) from error
+    changed = [*_changes(kept, _today(plan)), *_other_rules(load_study(plan.folder / "study.yaml"), plan.config)]
+    if changed:
+        raise InputError(f"{plan.folder}: {change}; set it back, or use another name" for change in changed)
+    return kept
+
+
+def _today(plan: Plan) -> Identity:
+    """The identity of a new study."""
+    return Identity(
+        study_id=f"{plan.config.name}-{uuid.uuid4().hex[:8]}",
+        study_digest=study_digest(plan.config),
+        data_digest=plan.market.digest,
+        code_digest=None if plan.code is None else hashlib.sha256(plan.code.encode()).hexdigest(),
+        version=version("hedgegrid"),
+        backend=plan.choice.backend.name,
+    )
 
 
 def _changes(kept: Identity, now: Identity) -> Iterator[str]:
@@ -85,11 +98,3 @@ def _other_rules(kept: StudyConfig, now: StudyConfig) -> Iterator[str]:
     yield from (
         f"{key} was {then[key]} when this study began, is {today[key]} now" for key in then if then[key] != today[key]
     )
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Protocol
 
@@ -10,8 +10,8 @@ import pandas as pd
 
 from cluster.plan import Plan
 from cluster.pool import Pool, Watch, open_pool
+from cluster.reporter import Reporter
 from cluster.running import Clock, Outcome, Watching, opened
-from search.points import Part
 
 
 class Display(Watch, Protocol):
@@ -27,38 +27,60 @@ class Display(Watch, Protocol):
         """Every trial is committed; files and figures are left."""
 
 
-def run(plans: Sequence[Plan], display: Display, *, resume: bool = False, top: int = 5) -> list[Outcome]:
+def go_on() -> bool:
+    """No wish to stop."""
+    return False
+
+
+def run(
+    plans: Sequence[Plan],
+    display: Display,
+    *,
+    resume: bool = False,
+    top: int = 5,
+    stop: Callable[[], bool] = go_on,
+    again: str = "",
+) -> list[Outcome]:
     """Run the studies of a study file to their end, side by side on one pool.
 
-    Each study: its baselines, then ask -> backtest -> score and commit -> record, batch by batch; then its figures and
-    files. The pool has the next batch of every unfinished study, so its workers are busy while any study has work, and
-    each study gets what it would get alone. What is committed is never computed again: an interrupted run goes on with
-    `resume`.
+    Each study: its baselines, then ask -> backtest -> score and commit -> record, batch by batch, or all its trials as
+    a stream where their points are known beforehand; then its figures and files. The pool has the next work of every
+    unfinished study, so its workers are busy while any study has some, and each study gets what it would get alone.
+    What is committed is never computed again: an interrupted run goes on with `resume`. Once `stop` says so, what is
+    under way is finished and KeyboardInterrupt is raised. `again` is the command that resumes this run, which
+    `hedgegrid status` tells when it has ended too soon.
     """
     clock = Clock()
-    with opened(plans, resume=resume) as studies:
+    with opened(plans, resume=resume) as studies, Reporter(studies, stop, again) as reporter:
         with clock("workers"):
             pool = open_pool([plan.task for plan in plans], plans[0].config.compute)
         with closing(pool):
-            watching = Watching(display, studies)
+            watching = Watching(studies, display, reporter)
             display.started(plans, pool, [study.done_before for study in studies])
-            for number, plan in enumerate(plans):
-                pool.submit(number, plan.baselines)
+            reporter.entered("backtests", pool)
+            for number, study in enumerate(studies):
+                if not stop():
+                    study.begin(pool, number)
             while pool.busy:
                 with clock("backtests"):
                     number, result = pool.result(watching)
                 study = studies[number]
-                if isinstance(result, Part):
-                    display.scored(study.plan, study.keep(result))
-                    continue
-                if study.baselines is None:
-                    study.compare(result)
+                if (rows := study.take(result)) is not None:
+                    display.scored(study.plan, rows)
+                    reporter.committed()
+                if stop():
+                    pool.withdraw()
                 else:
-                    display.scored(study.plan, study.tell(result))
-                if (trials := study.missing()) is not None:
-                    pool.stream(number, trials, study.plan.batch)
-                elif (batch := study.ask()) is not None:
-                    pool.submit(number, batch.configurations)
+                    study.go_on()
+        if stop():
+            raise KeyboardInterrupt
         display.finishing()
+        reporter.entered("writing files and figures")
         together = {what: seconds / len(studies) for what, seconds in clock.seconds.items()}
-        return [study.finish(top, together) for study in studies]
+        outcomes = []
+        for study in studies:
+            outcomes.append(study.finish(top, together))
+            reporter.committed()
+            if stop() and study is not studies[-1]:
+                raise KeyboardInterrupt
+        return outcomes

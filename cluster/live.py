@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 from cluster.plan import Plan
-from cluster.pool import Event, Pool
+from cluster.pool import Event, LocalPool, Pool
+from cluster.progress import duration
 from kernels import Market
 from kernels.option_market import OptionMarket
 
 LINE_SECONDS = 5.0  # between two plain progress lines where there is no terminal
 BAR_COLUMNS = 75  # of a terminal that the progress bar and its numbers take
+WORKERS_COLUMNS = 110  # of a terminal from which it shows the workers as well
+SHOW_CURSOR = b"\x1b[?25h"  # which a bar hides
 
 
 class Live:
@@ -32,6 +48,9 @@ class Live:
         self._tickers: dict[str, str] = {}
         self._total = self._done = 0
         self._began = self._told = 0.0
+        self._trials = self._trials_done = 0
+        self._pool: Pool | None = None
+        self._lost: Counter[str] = Counter()
 
     def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
         """Say what is about to run."""
@@ -42,6 +61,8 @@ class Live:
         self._best = {}
         self._tickers = {plan.config.name: ", ".join(plan.market.tickers) for plan in plans}
         self._total, self._done = sum(counts), 0
+        self._trials, self._trials_done = sum(plan.trials for plan in plans), sum(done)
+        self._pool = pool
         self._began = self._told = time.perf_counter()
         if self._quiet:
             return
@@ -61,6 +82,7 @@ class Live:
                 TextColumn("{task.fields[rate]}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
+                *((_Workers(self.workers),) if self.workers() and self._console.width >= WORKERS_COLUMNS else ()),
                 TextColumn("{task.fields[best]}"),
                 console=self._console,
             )
@@ -79,20 +101,22 @@ class Live:
             left = duration((self._total - self._done) / rate)
             self._console.print(
                 f"{self._done:,} of {self._total:,} configurations, {rate:,.0f}/s, about {left} left, "
-                f"best score {self._scores(self._console.width)}"
+                f"best score {self._scores(self._console.width)}{f', {self.workers()}' if self.workers() else ''}"
             )
 
     def happened(self, event: Event) -> None:
         """Say what was lost and what became of it."""
+        self._lost[event.kind] += 1
         if not self._quiet:
             self._console.print(escape(event.text), style="yellow" if event.kind == "chunks_quarantined" else "dim")
 
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
         """Keep the best scores in view."""
         name = plan.config.name
+        self._trials_done += len(rows)
         self._best[name] = max(self._best.get(name, 0.0), float(rows["score"].max()))
         if self._bar:
-            best = self._scores(self._console.width - BAR_COLUMNS)
+            best = self._scores(self._console.width - BAR_COLUMNS - len(self.workers()))
             self._bar.update(self._bar.task_ids[0], best=f"best {best}")
 
     def _scores(self, room: int) -> str:
@@ -102,6 +126,35 @@ class Live:
             return f"{scores[0]:.3f}"
         each = ", ".join(f"{self._tickers[name]} {score:.3f}" for name, score in self._best.items())
         return escape(each) if len(each) <= room else f"{min(scores):.3f} to {max(scores):.3f}"
+
+    def workers(self) -> str:
+        """How many workers stand ready and what was retried; nothing where this process computes."""
+        if self._pool is None or isinstance(self._pool, LocalPool):
+            return ""
+        retried = self._lost["chunks_retried"]
+        retries = f", {retried:,} {'retry' if retried == 1 else 'retries'}" if retried else ""
+        return f"{self._pool.ready} of {self._pool.workers} workers{retries}"
+
+    def stopping(self) -> None:
+        """Say what is finished before the run stops, and how not to wait for it."""
+        what = "what is under way"
+        if left := self._pool.under_way if self._pool else 0:
+            rate = self._done / max(time.perf_counter() - self._began, 1e-9)
+            about = f" (about {duration(left / rate)})" if self._done else ""
+            what = f"the {'batch' if len(self._tickers) == 1 else 'batches'} under way{about}"
+        self._console.print(f"finishing {what}; press Ctrl-C again to stop at once", style="yellow")
+
+    @property
+    def interrupted(self) -> str:
+        """What was done before the run was stopped."""
+        done = f", {self._trials_done:,} of {self._trials:,} trials done" if self._trials else ""
+        return f"interrupted{done}"
+
+    def leave(self, words: str) -> None:
+        """The last words of a process that is ended whatever its threads do: without the console, which they may hold."""
+        if self._bar:
+            os.write(self._console.file.fileno(), SHOW_CURSOR)
+        os.write(2, f"\n{words}\n".encode())
 
     def finishing(self) -> None:
         """Say what is still being waited for."""
@@ -116,6 +169,17 @@ class Live:
             self._bar = None
 
 
+class _Workers(ProgressColumn):
+    """Workers as they stand whenever the bar is drawn, whether or not anything has been computed since."""
+
+    def __init__(self, told: Callable[[], str]) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._told = told
+
+    def render(self, task: Task) -> Text:
+        return Text(self._told())
+
+
 def market_size(market: Market | OptionMarket) -> str:
     """Assets, paths and bars of a market in words."""
     paths = f"{market.n_scenarios:,} paths x " if market.n_scenarios > 1 else ""
@@ -126,18 +190,3 @@ def market_size(market: Market | OptionMarket) -> str:
 def bar_steps(market: Market | OptionMarket, configurations: int) -> int:
     """Bars that so many configurations are stepped through, on every asset and path."""
     return configurations * market.n_scenarios * market.n_bars * market.n_assets
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people.
-
-    >>> duration(0.02), duration(95.0), duration(7500.0)
-    ('under a second', '1 min 35 s', '2 h 5 min')
-    """
-    if seconds < 1:
-        return "under a second"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -16,29 +17,47 @@ import yaml
 
 from cluster.events import QUARANTINED
 from cluster.findings import Findings
-from cluster.identity import Identity, replace_text
+from cluster.identity import Identity
 from cluster.plan import Plan
 from cluster.study_figures import draw
 from kernels.option_market import OptionMarket
 from search.cloud import SUMMARY
 from search.study import Study
+from search.whole import writing
 from tracking import figures
 from tracking.recorder import Recorder
+
+FINAL = (
+    *("configs.parquet", "trials.parquet", "baselines.parquet", "paths.parquet"),
+    *("best.yaml", "advice.md", "note.md"),
+)
+"""What a finished study leaves, in the order in which it is written: where the last is there, all are of one end."""
+
+GROUP_ROWS = 65_536  # of a Parquet file: tens of megabytes
 
 
 def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list[Path]:
     """configs.parquet, trials.parquet (a row per trial), baselines.parquet, paths.parquet (every metric of the best and
-    the baselines on each path), best.yaml, advice.md and the figures; returns the figures' paths."""
-    folder = plan.folder
-    _stream_parquet(study.configurations(), folder / "configs.parquet")
+    the baselines on each path), best.yaml, advice.md, note.md (the page of the study's run in MLflow) and the figures;
+    returns the figures' paths."""
+    kept = study.manifest
     columns = ["trial", *(p.name for p in plan.strategy.parameters), "score", "targets_met", "status"]
     columns += SUMMARY if plan.config.search.cloud else ()
-    _stream_parquet((t[columns] for t in study.tables()), folder / "trials.parquet")
-    _stream_parquet(iter([found.baselines.rename_axis("label").reset_index()]), folder / "baselines.parquet")
-    _stream_parquet(iter([found.paths]), folder / "paths.parquet")
-    replace_text(folder / "best.yaml", best_yaml(plan, identity, found))
-    replace_text(folder / "advice.md", "\n".join([f"# {plan.config.name}", "", *(f"- {s}" for s in found.advice), ""]))
-    return figures.write(plan.config.name, list(draw(plan, study, found)), folder / "figures")
+    tables = {
+        "configs": study.configurations(),
+        "trials": (table[columns] for table in study.tables()),
+        "baselines": iter([found.baselines.rename_axis("label").reset_index()]),
+        "paths": iter([found.paths]),
+    }
+    (plan.folder / FINAL[-1]).unlink(missing_ok=True)
+    for name, table in tables.items():
+        kept.write(f"{name}.parquet", partial(stream_parquet, table))
+    kept.text("best.yaml", best_yaml(plan, identity, found))
+    kept.text("advice.md", "\n".join([f"# {plan.config.name}", "", *(f"- {s}" for s in found.advice), ""]))
+    kept.text("note.md", note(plan, found, study.trials))
+    drawn = plan.folder / "figures"
+    with writing(drawn):
+        return figures.write(plan.config.name, list(draw(plan, study, found)), drawn)
 
 
 def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
@@ -74,7 +93,6 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
             "seed": plan.config.search.seed,
             "score_spec": plan.targets.score_spec,
             **asdict(identity),
-            "backend": plan.choice.backend.name,
             "python": platform.python_version(),
             "numpy": np.__version__,
         },
@@ -82,49 +100,56 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def publish(
-    recorder: Recorder, plan: Plan, written: list[Path], found: Findings, trials: int, events: Mapping[str, str]
-) -> None:
-    """The study's note, best metrics and files on its own run, and how many workers and chunks were lost."""
+def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame) -> None:
+    """The study's note, the metrics of its best trial and its files, as they stand in its folder, on its own run."""
+    top = best.to_dict("records")[0]
     for name in ("study.yaml", "best.yaml", "advice.md"):
-        recorder.text(name, (plan.folder / name).read_text())
+        recorder.text(name, (plan.folder / name).read_text(encoding="utf-8"))
     recorder.artifact(plan.folder / "paths.parquet")
-    for path in written:
-        recorder.artifact(path, "figures")
-    top = found.best.iloc[0]
+    for path in sorted((plan.folder / "figures").iterdir()):
+        if path.is_file():  # heatmaps drawn later lie in folders of their own
+            recorder.artifact(path, "figures")
     recorder.summary(
-        note(plan, found, trials),
+        (plan.folder / "note.md").read_text(encoding="utf-8"),
         metrics={"score": float(top["score"])} | {m: float(top[plan.space.measured(m)]) for m in plan.strategy.metrics},
         tags={
             "best_trial": str(int(top["trial"])),
             "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",
-            **events,
         },
     )
 
 
 def note(plan: Plan, found: Findings, trials: int) -> str:
-    """The study in Markdown: the question, the best trials beside the baselines, what to do, what to keep in mind."""
+    """The study in Markdown: what to do, the question, the best trials beside the baselines, what to keep in mind.
+
+    MLflow's page has the study's name above it, and shows three lines until it is asked for more.
+    """
+    what, *why = found.advice
     ranked = ["cloud_score"] if plan.config.search.cloud else []
     head = ["", *plan.space.searched, *ranked, "score", "targets_met", *plan.targets.metrics]
-    lines = [f"# {plan.config.name}", "", plan.config.question, "", tried(plan, trials), ""]
+    lines = [f"**{what}**", "", plan.config.question, "", tried(plan, trials), ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     rows = [(f"trial {r['trial']}", r) for r in found.best.head(5).to_dict("records")]
     baselines = found.baselines
     rows += [(str(i), r) for i, r in zip(baselines.index, baselines.to_dict("records"), strict=True)]
     for label, row in rows:
-        cells = [
-            plan.parameter(p).text(row[p]) if isinstance(row[p], float) else str(row[p]) for p in plan.space.searched
-        ]
+        cells = [_parameter(plan, p, row[p]) for p in plan.space.searched]
         cells += [f"{row[name]:.3f}" if name in row else "" for name in ranked]  # a baseline is no cloud
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
         cells += [plan.metric(m).text(row[plan.metric(m).name]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {text}" for text in found.advice)]
+    lines += ["", *(f"- {text}" for text in why)]
     if found.importance:
         lines += ["", f"What moved the score: {moved(found.importance)}."]
     lines += ["", *(f"- {text}" for text in caveats(plan, trials, found.quarantined))]
     return "\n".join(lines)
+
+
+def _parameter(plan: Plan, name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    shown = plan.parameter(name)
+    return shown.text(value) if shown.percent or not np.isfinite(value) else f"{value:.4g}"
 
 
 def tried(plan: Plan, trials: int) -> str:
@@ -173,14 +198,29 @@ def caveats(plan: Plan, trials: int, quarantined: int) -> list[str]:
     return [*told, *plan.strategy.notes]
 
 
-def _stream_parquet(tables: Iterator[pd.DataFrame], path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
+def stream_parquet(tables: Iterator[pd.DataFrame], file: BinaryIO) -> None:
+    """Write tables one after the other as one, of which only one is in memory at a time.
+
+    However the rows were cut into tables, the file is the same: parts are as large as workers were fast.
+    """
     writer: pq.ParquetWriter | None = None
-    for frame in tables:
-        table = pa.Table.from_pandas(frame, preserve_index=False)
+    for group in _groups(tables):
         if writer is None:
-            writer = pq.ParquetWriter(partial, table.schema, write_page_checksum=True)
-        writer.write_table(table.cast(writer.schema))
+            writer = pq.ParquetWriter(file, group.schema, write_page_checksum=True)
+        writer.write_table(group)
     assert writer is not None
     writer.close()
-    partial.replace(path)
+
+
+def _groups(tables: Iterator[pd.DataFrame]) -> Iterator[pa.Table]:
+    """The same rows, `GROUP_ROWS` at a time; of none, a table without rows."""
+    rest: pa.Table | None = None
+    begun = False
+    for frame in tables:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        rest = table if rest is None else pa.concat_tables([rest, table.cast(rest.schema)])
+        while rest.num_rows >= GROUP_ROWS:
+            yield rest.slice(0, GROUP_ROWS).combine_chunks()
+            rest, begun = rest.slice(GROUP_ROWS), True
+    if rest is not None and (rest.num_rows or not begun):
+        yield rest.combine_chunks()

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from cluster import sources
-from cluster.config import StudyConfig
+from cluster.config import ComputeConfig, StudyConfig
 from cluster.pool import cores
-from cluster.ray_session import check_address
+from cluster.ray_cluster import look
 from cluster.study_text import missing_file
 from cluster.worker import Task
 from kernels import STRATEGIES, Costs, Market, Strategy, load_strategy
-from kernels.backends import Choice, choose
+from kernels.backends import Choice, choose, why_not
 from kernels.blocks import sums_of
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
@@ -105,6 +105,19 @@ class Plan:
         return Quantity(name, self.strategy.parameter(name).unit)
 
     @property
+    def workers(self) -> int:
+        """Workers that compute: what the study says, at an address else one per GPU or part of the cores there."""
+        compute = self.config.compute
+        if compute.address:
+            return look(compute.address).share(compute.workers, gpus=self.choice.backend.name == "cuda")[0]
+        return compute.workers or 1
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether this machine can run the backend: one chosen for a cluster's GPUs it may not."""
+        return why_not(self.choice.backend.name) is None
+
+    @property
     def blocks(self) -> int:
         """Calendar months that have a return."""
         return len(pd.Series(self.market.timestamps[1:].astype("datetime64[M]")).unique())
@@ -112,17 +125,22 @@ class Plan:
     def bytes(self) -> dict[str, int]:
         """Memory of the large things: the market's planes, one slice of a bank, statistics of one launch, the results."""
         plane = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
-        each = 8 * len(sums_of(self.strategy.account)) * self.blocks * self.market.n_scenarios
+        most = 8 * len(sums_of(self.strategy.account)) * self.blocks * self.market.n_scenarios * self.together
         return {
             "planes of the market": plane * (len(market_planes(self.market, self.costs)) + len(self.strategy.planes)),
             "one more value of a lookback": plane,
-            "statistics of one launch": min(self.choice.backend.output_bytes, each * self.together),
+            "statistics of one launch": min(self.choice.backend.output_bytes, most) if self.runs_here else most,
             "results of one batch": 8 * self.together * (len(self.strategy.parameters) + len(self.strategy.metrics)),
         }
 
-    def estimate(self) -> tuple[float, float]:
-        """Configurations per second measured on a few of them (after compiling), and seconds for all."""
-        workers = self.config.compute.workers or 1
+    def estimate(self) -> tuple[float, float] | None:
+        """Configurations per second measured on a few of them (after compiling), and seconds for all.
+
+        None where this machine cannot run the backend.
+        """
+        if not self.runs_here:
+            return None
+        workers = self.workers
         engine = self.task.engine(max(1, cores() // workers))
         sample = (
             self.space.random(min(SAMPLE, self.configurations), seed=0) if self.space.searched else self.space.grid()
@@ -175,9 +193,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     wanted: Mapping[str, Any] = config.targets
     known = strategy.metrics if strategy else {name for each in STRATEGIES.values() for name in each.metrics}
     targets = attempt(lambda: Targets.of(wanted, metrics=known))
-    choice = attempt(lambda: choose(config.compute.backend, config.compute.precision))
-    if address := config.compute.address:
-        attempt(lambda: check_address(address))
+    choice = attempt(lambda: choice_of(config.compute))
     if config.tracking.enabled:
         attempt(lambda: check_tracking_uri(config.tracking.uri))
     folder = runs / config.name
@@ -215,6 +231,13 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     return Plan(
         config, folder, market, strategy, code, costs, space, targets, baselines, choice, trials, batch_size(config)
     )
+
+
+def choice_of(compute: ComputeConfig) -> Choice:
+    """The backend that computes: chosen by what the cluster at an address has, else by what works on this machine."""
+    if compute.address is None:
+        return choose(compute.backend, compute.precision)
+    return look(compute.address).choose(compute.backend, compute.precision, workers=compute.workers)
 
 
 def batch_size(config: StudyConfig) -> int:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import pandas as pd
 
 from cluster.chunks import Speeds
 from cluster.config import ComputeConfig
-from cluster.work import Batch, Stream, Work, chunk_name
+from cluster.ray_cluster import look
+from cluster.work import Batch, Hope, Stream, Work, chunk_name
 from cluster.work import PoolError as PoolError  # callers know a pool, not what it does
 from cluster.worker import Task, Worker
 from search.points import Part
@@ -66,8 +68,18 @@ class Pool(Protocol):
         ...
 
     @property
+    def use(self) -> Mapping[str, float]:
+        """How much of a cluster is in use, by name, as looked at some seconds ago; nothing where there is none."""
+        ...
+
+    @property
     def busy(self) -> bool:
         """Whether a batch has been submitted whose result has not been taken."""
+        ...
+
+    @property
+    def under_way(self) -> int:
+        """How many configurations are not done and will be, whatever is withdrawn."""
         ...
 
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
@@ -100,11 +112,17 @@ class LocalPool:
 
     workers = ready = 1
     where = "this process"
+    use: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, tasks: Sequence[Task], threads: int | None = None) -> None:
         self._tasks, self._worker = tasks, Worker(threads, *tasks)
         self._waiting: deque[tuple[int, Work]] = deque()
-        self._speeds = Speeds()
+        self._speeds, self._hope = Speeds(), Hope()
+
+    @property
+    def under_way(self) -> int:
+        """Configurations that are not done and will be, whatever is withdrawn."""
+        return sum(work.under_way for _, work in list(self._waiting))
 
     @property
     def busy(self) -> bool:
@@ -113,12 +131,12 @@ class LocalPool:
 
     def submit(self, task: int, configurations: pd.DataFrame) -> None:
         """Hand over a batch of that task."""
-        self._waiting.append((task, Batch(self._tasks, task, configurations)))
+        self._waiting.append((task, Batch(self._tasks, task, self._hope, configurations)))
 
     def stream(self, task: int, trials: Sequence[range], most: int) -> None:
         """Hand over trials of that task."""
         if any(trials):
-            self._waiting.append((task, Stream(self._tasks, task, trials, most)))
+            self._waiting.append((task, Stream(self._tasks, task, self._hope, trials, most)))
 
     def withdraw(self) -> None:
         """Take back the trials of streams."""
@@ -129,10 +147,11 @@ class LocalPool:
 
     def result(self, watch: Watch) -> tuple[int, pd.DataFrame | Part]:
         """Backtest the batch, or the next part of the stream, that has waited longest."""
-        task, work = self._waiting.popleft()
+        task, work = self._waiting[0]
         while not work.ready:
             self._compute(task, work, watch)
         result = work.take()
+        self._waiting.popleft()
         if not work.over:
             self._waiting.append((task, work))
         return task, result
@@ -165,7 +184,7 @@ def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
     InputError where no cluster answers at `compute.address`.
     """
     gpus = int(tasks[0].backend == "cuda")
-    workers = compute.workers or (_gpus() if gpus else 1)
+    workers = compute.workers or (_gpus() if gpus and not compute.address else 1)
     kind = compute.pool
     if kind == "auto":
         kind = "ray" if compute.address or workers > 1 else "local"
@@ -175,6 +194,8 @@ def open_pool(tasks: Sequence[Task], compute: ComputeConfig) -> Pool:
     from cluster.ray_fleet import RayFleet
 
     threads = max(1, cores() // workers)
+    if compute.address:
+        workers, threads = look(compute.address).share(compute.workers, gpus=bool(gpus))
     fleet = RayFleet(tasks, workers=workers, gpus=gpus, threads=threads, address=compute.address)
     limits = Limits(compute.chunk_seconds, compute.stall_seconds, compute.start_seconds)
     return WorkerPool(tasks, fleet, workers, limits)

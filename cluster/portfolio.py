@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cluster.advice import portfolio_advice
-from cluster.identity import replace_text
+from cluster.output import stream_parquet
 from cluster.plan import Plan
 from cluster.running import Outcome
 from kernels import METRICS, InputError
@@ -20,6 +21,7 @@ from kernels.market import FloatArray
 from kernels.market_calendar import DateArray
 from kernels.metrics import aggregate
 from kernels.portfolio import combine
+from search.manifest import Manifest
 from tracking import figures
 from tracking.path_figures import fan
 from tracking.recorder import Recorder
@@ -51,10 +53,11 @@ def conclude(name: str, runs: Path, outcomes: Sequence[Outcome]) -> Portfolio | 
         return error
     plan, folder = outcomes[0].plan, runs / f"{name}-portfolio"
     folder.mkdir(parents=True, exist_ok=True)
-    found.rows.rename_axis("row").reset_index().to_parquet(folder / "portfolio.parquet", index=False)
+    kept = Manifest(folder)
+    kept.write("portfolio.parquet", partial(stream_parquet, iter([found.rows.rename_axis("row").reset_index()])))
     advice = [line for outcome in outcomes for line in ("", *(f"- {s}" for s in outcome.found.advice))]
     note = "\n".join([f"# {name}: the portfolio of the winners", "", *(f"- {s}" for s in found.advice), *advice, ""])
-    replace_text(folder / "advice.md", note)
+    kept.text("advice.md", note)
     written = figures.write(name, [fan(found.timestamps, found.equity, found.members)], folder / "figures")
     tracking = plan.config.tracking
     if tracking.enabled:

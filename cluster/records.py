@@ -38,7 +38,7 @@ def open_recorder(plan: Plan, identity: Identity) -> Recorder:
         name=config.name,
         params=params,
         tags=_tags(plan, identity) | {"study_digest": identity.study_digest},
-        note=f"# {config.name}\n\n{config.question}\n\n(running)",
+        note=f"(running)\n\n{config.question}",
         data=DataRecord(
             name=source.rsplit("/", 1)[-1],
             digest=market.digest,
@@ -94,7 +94,7 @@ def _tags(plan: Plan, identity: Identity) -> dict[str, str]:
         "strategy": plan.strategy.name,
         "scope": "portfolio",
         "tickers": ",".join(plan.market.tickers),
-        "backend": plan.choice.backend.name,
+        "backend": identity.backend,
         "data_digest": plan.market.digest,
         "score_spec": plan.targets.score_spec,
         "fill": plan.costs.fill,

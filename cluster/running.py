@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,12 +20,14 @@ from cluster.events import EventLog
 from cluster.findings import Findings, find, scored_baselines
 from cluster.identity import identify
 from cluster.plan import Plan
-from cluster.pool import Event, Watch
+from cluster.pool import Event, Pool, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
 from search.points import Part
 from search.study import Batch, Study
+from tracking.address import TrackingError
+from tracking.machine import watched
 from tracking.recorder import Recorder
 
 
@@ -72,7 +75,8 @@ def opened(plans: Sequence[Plan], *, resume: bool) -> Iterator[list[Running]]:
             for study in studies:
                 study.undo()
             raise InputError(problems)
-        yield studies
+        with watched([study.measured for study in studies if study.plan.config.tracking.system_metrics]):
+            yield studies
 
 
 class Running:
@@ -96,18 +100,32 @@ class Running:
             cloud=search.cloud,
             resume=resume,
         )
-        self.done_before = self._study.done
+        self.done = self.done_before = self._study.done  # trials
+        self.trials = self._study.trials
+        self.finished = False
         self._identity = identify(plan, self._study)
         self._events = EventLog(plan.folder)
+        self.best: tuple[float, int] | None = None  # score and trial
+        if self.done_before:
+            self._see(self._study.best(1))
         self._commits = Commits(self._study.keep)
         self._recorder: Recorder | None = None
         self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970
+        self._pool: Pool | None = None
+        self._number = 0  # what the pool calls the study
+        self._streaming = False  # the pool has all its trials
 
     def open_recorder(self, at_the_end: ExitStack) -> None:
         """The study's run in MLflow, where it is tracked; it is closed at the end, whatever that is."""
         if self.plan.config.tracking.enabled:
             with self.clock("records"):
                 self._recorder = at_the_end.enter_context(open_recorder(self.plan, self._identity))
+            at_the_end.callback(self._label_unfinished)  # before the recorder is closed
+
+    def measured(self, values: Mapping[str, float]) -> None:
+        """How busy this machine is now, by name, and what the pool uses: among the system metrics of the study's run."""
+        if self._recorder:
+            self._recorder.measured({**values, **(self._pool.use if self._pool else {})})
 
     def close(self) -> None:
         """Nothing is written any more when this returns."""
@@ -119,7 +137,7 @@ class Running:
             release(self.plan.folder)
             shutil.rmtree(self.plan.folder)
 
-    def compare(self, metrics: pd.DataFrame) -> None:
+    def _compare(self, metrics: pd.DataFrame) -> None:
         """Score and record the baselines; record also the trials that a crash left out."""
         self.baselines = scored_baselines(self.plan, metrics)
         if self._recorder:
@@ -128,15 +146,39 @@ class Running:
                 if self.done_before and self._records_all:
                     self._recorder.record(trial_records(self.plan, self._identity, self._study.results()))
 
-    def ask(self) -> Batch | None:
-        """The next batch to backtest; None when all trials have results."""
-        with self.clock("search"):
-            batch = self._study.ask()
-        self._asked = (batch, time.time()) if batch else None
-        return batch
+    def take(self, result: pd.DataFrame | Part) -> pd.DataFrame | None:
+        """Commit and record what the pool made: the committed rows, at least trial and score; None of the baselines."""
+        if self.baselines is None:
+            assert isinstance(result, pd.DataFrame)
+            self._compare(result)
+            return None
+        rows = self._keep(result) if isinstance(result, Part) else self._tell(result)
+        self.done = self._study.done
+        self._see(rows)
+        return rows
 
-    def tell(self, metrics: pd.DataFrame) -> pd.DataFrame:
-        """Score and commit the metrics of the batch asked for, and record it; the committed rows."""
+    def begin(self, pool: Pool, number: int) -> None:
+        """Hand the pool the study's baselines; `number` is what the pool calls the study."""
+        self._pool, self._number = pool, number
+        pool.submit(number, self.plan.baselines)
+
+    def go_on(self) -> None:
+        """Hand the pool the study's next work, unless all of it is there already."""
+        if self._streaming:
+            return
+        assert self._pool is not None
+        with self.clock("search"):
+            trials = self._study.missing()
+            batch = None if trials is not None else self._study.ask()
+        if trials is not None:
+            self._streaming = True
+            self._pool.stream(self._number, trials, self.plan.batch)
+        elif batch is not None:
+            self._asked = batch, time.time()
+            self._pool.submit(self._number, batch.configurations)
+
+    def _tell(self, metrics: pd.DataFrame) -> pd.DataFrame:
+        """Score and commit the metrics of the batch asked for, and record it."""
         assert self._asked is not None
         batch, when = self._asked
         with self.clock("search"):
@@ -146,12 +188,8 @@ class Running:
                 self._recorder.record(trial_records(self.plan, self._identity, rows, when))
         return rows
 
-    def missing(self) -> list[range] | None:
-        """The trials without a result, where the pool makes them from their numbers; None where they are asked for."""
-        return self._study.missing()
-
-    def keep(self, part: Part) -> pd.DataFrame:
-        """Commit trials as a worker scored them, and record them; their rows, at least trial and score."""
+    def _keep(self, part: Part) -> pd.DataFrame:
+        """Commit trials as a worker scored them, and record them."""
         recorded = self._recorder is not None and self._records_all
         with self.clock("search"):
             self._commits.put(part)
@@ -163,6 +201,19 @@ class Running:
             with self.clock("records"):
                 self._recorder.record(trial_records(self.plan, self._identity, rows))
         return rows
+
+    def _see(self, rows: pd.DataFrame) -> None:
+        """Keep the best trial in view; among equals the earliest, as the study does."""
+        scores = rows["cloud_score" if self.plan.config.search.cloud else "score"].to_numpy(dtype=np.float64)
+        top = scores.argmax()
+        found = float(scores[top]), int(rows["trial"].iloc[top])
+        if self.best is None or (found[0], -found[1]) > (self.best[0], -self.best[1]):  # parts come in any order
+            self.best = found
+
+    @property
+    def events(self) -> dict[str, int]:
+        """How often what was lost, in all runs of the study."""
+        return dict(self._events.counts)
 
     def happened(self, event: Event) -> None:
         """Write down what was lost, and what became of it."""
@@ -180,11 +231,13 @@ class Running:
         with self.clock("the winner examined"):
             found = find(plan, study, self.baselines, top)
         with self.clock("files and figures"):
-            files = output.write(plan, self._identity, study, found)
+            output.write(plan, self._identity, study, found)
         if recorder:
             with self.clock("records"):
-                output.publish(recorder, plan, files, found, study.trials, self._events.tags)
+                recorder.label(self._events.tags)
+                output.publish(recorder, plan, found.best)
                 recorder.close()
+        self.finished = True
         return Outcome(
             plan,
             self._identity.study_id,
@@ -197,6 +250,12 @@ class Running:
             recorder.trials_url() if recorder else None,
         )
 
+    def _label_unfinished(self) -> None:
+        """Say on the study's run in MLflow what was lost, of a run that does not come to `finish`."""
+        if self._recorder and not self.finished:
+            with suppress(TrackingError):  # the error that ended the run is the one to be told
+                self._recorder.label(self._events.tags)
+
     @property
     def _records_all(self) -> bool:
         """Whether every trial gets a run in MLflow; of a study too large for that the best do, at the end."""
@@ -204,21 +263,23 @@ class Running:
 
 
 class Watching:
-    """Tells the display how the pool gets on, and each study what concerns it."""
+    """Tells those who show or write it how the pool gets on, and each study what concerns it."""
 
-    def __init__(self, display: Watch, studies: Sequence[Running]) -> None:
-        self._display, self._studies = display, studies
+    def __init__(self, studies: Sequence[Running], *others: Watch) -> None:
+        self._studies, self._others = studies, others
 
     def advanced(self, configurations: int) -> None:
         """So many more configurations are done."""
-        self._display.advanced(configurations)
+        for other in self._others:
+            other.advanced(configurations)
 
     def happened(self, event: Event) -> None:
         """Something was lost, and what became of it."""
-        self._display.happened(event)
         for number, study in enumerate(self._studies):
             if event.task in (None, number):
                 study.happened(event)
+        for other in self._others:
+            other.happened(event)
 
 
 class Clock:

@@ -16,6 +16,7 @@ from cluster.plan import Plan
 from kernels import paths
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
+from search.manifest import Manifest
 from search.study import Study
 from tracking import figures
 from tracking.panels import Figure
@@ -101,6 +102,7 @@ def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
     if problems:
         raise InputError(problems)
     measure = plan.metric(metric)
+    Manifest(plan.folder).check([table.name])
     trials = pd.read_parquet(table, columns=[x, y, measure.name])
     figure = figures.heatmap(trials, plan.parameter(x), plan.parameter(y), measure)
     return figures.write(figure.title, [figure], plan.folder / "figures" / figure.name)

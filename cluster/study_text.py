@@ -77,9 +77,9 @@ def _parse(text: str, where: str) -> tuple[Any, list[str]]:
         node = loader.get_single_node()
         if node is None:
             return None, []
-        return loader.construct_document(node), list(_key_problems(node))
+        return loader.construct_document(node), list(repeated_keys(node))
     except yaml.MarkedYAMLError as error:
-        raise InputError(_syntax(error, text, where)) from None
+        raise InputError(syntax_mistake(error, text, where)) from None
     except yaml.reader.ReaderError as error:
         raise InputError(f"{where}: character {error.position} cannot stand in YAML; remove it") from None
     except RecursionError:
@@ -88,7 +88,8 @@ def _parse(text: str, where: str) -> tuple[Any, list[str]]:
         raise InputError(f"{where}: is not YAML, {error}") from None
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str, where: str) -> str:
+def syntax_mistake(error: yaml.MarkedYAMLError, text: str, where: str) -> str:
+    """The sentence for text that is not YAML, with line and column."""
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return f"{where}: is not YAML, {error.problem}"
@@ -100,7 +101,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, where: str) -> str:
     return f"{place}: is not YAML, {error.problem}, near {line.strip()!r}"
 
 
-def _key_problems(root: yaml.Node) -> Iterator[str]:
+def repeated_keys(root: yaml.Node) -> Iterator[str]:
     """Keys that stand twice in one mapping, with both lines."""
     seen = set()
     stack: list[tuple[yaml.Node, str]] = [(root, "")]

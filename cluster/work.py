@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from cluster.worker import Task, from_arrow, to_arrow
 from search.points import Part
 
-HOPELESS = 10  # first parts of a stream that could not be computed: then the strategy or the market is broken
+HOPELESS = 10  # chunks of a task in a row that could not be computed: then the strategy or the market is broken
 
 
 class PoolError(RuntimeError):
@@ -33,6 +33,11 @@ class Work(Protocol):
     @property
     def over(self) -> bool:
         """Whether everything has been taken."""
+        ...
+
+    @property
+    def under_way(self) -> int:
+        """Rows that will be computed, whatever is withdrawn, and are not yet."""
         ...
 
     def cut(self, rows: int) -> tuple[int, int]:
@@ -60,11 +65,32 @@ class Work(Protocol):
         ...
 
 
+class Hope:
+    """Which tasks can be computed: not one of which nothing could be, nor one of which `HOPELESS` chunks in a row could not."""
+
+    def __init__(self) -> None:
+        self._computed: set[int] = set()
+        self._failed: Counter[int] = Counter()  # in a row
+
+    def computed(self, task: int) -> None:
+        """A chunk of that task was."""
+        self._computed.add(task)
+        self._failed[task] = 0
+
+    def failed(self, task: int) -> None:
+        """A chunk of that task was quarantined."""
+        self._failed[task] += 1
+
+    def lost(self, task: int, *, over: bool) -> bool:
+        """Whether to give that task up; `over`: nothing of the work at hand is left."""
+        return self._failed[task] >= HOPELESS or (over and self._failed[task] > 0 and task not in self._computed)
+
+
 class Batch:
     """Configurations handed over together: their metrics come back as one table, in their order."""
 
-    def __init__(self, tasks: Sequence[Task], task: int, configurations: pd.DataFrame) -> None:
-        self._tasks, self._task, self._configurations = tasks, task, configurations
+    def __init__(self, tasks: Sequence[Task], task: int, hope: Hope, configurations: pd.DataFrame) -> None:
+        self._tasks, self._task, self._hope, self._configurations = tasks, task, hope, configurations
         self.left = self._missing = len(configurations)
         self._done: dict[int, pd.DataFrame] = {}  # by first row, whatever order they came in
         self._errors: list[str] = []
@@ -79,6 +105,11 @@ class Batch:
     def over(self) -> bool:
         """Whether everything has been taken."""
         return self._taken
+
+    @property
+    def under_way(self) -> int:
+        """All that is missing: a batch comes back whole."""
+        return self._missing
 
     def cut(self, rows: int) -> tuple[int, int]:
         """The next chunk."""
@@ -97,17 +128,19 @@ class Batch:
     def keep(self, first: int, end: int, answer: pa.Table | Part) -> None:
         """A chunk has been computed."""
         assert isinstance(answer, pa.Table)
+        self._hope.computed(self._task)
         self._enter(first, from_arrow(answer))
 
     def fail(self, first: int, end: int, error: str) -> None:
         """A chunk cannot be computed."""
         self._errors.append(error)
+        self._hope.failed(self._task)
         self._enter(first, quarantined(self._tasks[self._task], end - first))
 
     def take(self) -> pd.DataFrame:
         """The metrics of all rows."""
         self._taken = True
-        if self._errors and len(self._errors) == len(self._done):
+        if self._errors and len(self._errors) == len(self._done) and self._hope.lost(self._task, over=True):
             raise PoolError(_nothing_of(self._tasks, self._task, len(self._configurations), self._errors[-1]))
         return _joined([self._done[first] for first in sorted(self._done)], self._tasks[self._task])
 
@@ -120,33 +153,40 @@ class Batch:
 class Stream:
     """Trials that any worker makes from their numbers: each chunk of them comes back as a part of the results.
 
-    Parts that could not be computed wait until one could: if none can, nothing of the study is kept.
+    Parts that could not be computed wait until one could be, or all have been tried: where the task is given up, they are
+    not kept.
     """
 
-    def __init__(self, tasks: Sequence[Task], task: int, trials: Sequence[range], most: int) -> None:
-        self._tasks, self._task, self._most = tasks, task, most
+    def __init__(self, tasks: Sequence[Task], task: int, hope: Hope, trials: Sequence[range], most: int) -> None:
+        self._tasks, self._task, self._hope, self._most = tasks, task, hope, most
         self._open = deque(trials)
         self.left = self._missing = sum(map(len, trials))
         self._parts: deque[Part] = deque()
         self._failed: list[Part] = []
-        self._errors: list[str] = []
-        self._any = False  # has been computed
+        self._error = ""  # the last
 
     @property
     def ready(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._parts) or self._hopeless
+        return bool(self._parts) or self._lost
 
     @property
     def over(self) -> bool:
         """Whether everything has been taken."""
         return not (self._missing or self._parts or self._failed)
 
+    @property
+    def under_way(self) -> int:
+        """What is in chunks."""
+        return self._missing - self.left
+
     def withdraw(self) -> None:
         """Give up the trials that are in no chunk yet."""
         self._open.clear()
         self._missing -= self.left
         self.left = 0
+        if not self._missing and not self._lost:
+            self._release()
 
     def cut(self, rows: int) -> tuple[int, int]:
         """The next chunk."""
@@ -170,10 +210,10 @@ class Stream:
     def keep(self, first: int, end: int, answer: pa.Table | Part) -> None:
         """A chunk has been computed."""
         assert isinstance(answer, Part)
-        self._any = True
+        self._hope.computed(self._task)
         self._missing -= answer.rows
-        self._parts.extend([*self._failed, answer])
-        self._failed.clear()
+        self._parts.append(answer)
+        self._release()
 
     def fail(self, first: int, end: int, error: str) -> None:
         """A chunk cannot be computed."""
@@ -181,20 +221,27 @@ class Stream:
         assert task.points is not None
         nothing = quarantined(task, end - first)
         part = task.points.part(task.rule, first, self.configurations(first, end), nothing)
-        self._errors.append(error)
+        self._error = error
+        self._hope.failed(self._task)
         self._missing -= part.rows
-        (self._parts if self._any else self._failed).append(part)
+        self._failed.append(part)
+        if not self._missing and not self._lost:
+            self._release()
 
     def take(self) -> Part:
         """The next part."""
-        if self._hopeless:
-            rows = sum(part.rows for part in self._failed)
-            raise PoolError(_nothing_of(self._tasks, self._task, rows, self._errors[-1]))
-        return self._parts.popleft()
+        if self._parts:
+            return self._parts.popleft()
+        rows = sum(part.rows for part in self._failed)
+        raise PoolError(_nothing_of(self._tasks, self._task, rows, self._error))
+
+    def _release(self) -> None:
+        self._parts.extend(self._failed)
+        self._failed.clear()
 
     @property
-    def _hopeless(self) -> bool:
-        return not self._any and (len(self._failed) >= HOPELESS or (bool(self._failed) and not self._missing))
+    def _lost(self) -> bool:
+        return bool(self._failed) and self._hope.lost(self._task, over=not self._missing)
 
 
 def quarantined(task: Task, rows: int) -> pd.DataFrame:

@@ -58,14 +58,18 @@ class Worker:
             self._engines[task] = self._tasks[task].engine(self._threads)
         return to_arrow(self._engines[task].metrics(from_arrow(chunk)))
 
+    def timed(self, task: int, chunk: pa.Table) -> tuple[pa.Table, float]:
+        """The same, and the seconds it took here."""
+        began = time.perf_counter()
+        metrics = self.run(task, chunk)
+        return metrics, time.perf_counter() - began
+
     def part(self, task: int, first: int, end: int) -> Part:
         """Trials `first` .. `end - 1` of that task: points made, backtested, scored and written."""
         points, rule = self._tasks[task].points, self._tasks[task].rule
         assert points is not None
         rows = points.configurations(rule, first, end)
-        began = time.perf_counter()
-        metrics = self.run(task, to_arrow(rows))
-        seconds = time.perf_counter() - began
+        metrics, seconds = self.timed(task, to_arrow(rows))
         return points.part(rule, first, rows, from_arrow(metrics))._replace(seconds=seconds)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import optuna
 import pandas as pd
 
 from search.cloud import Cloud
-from search.parts import found, part_path, read_part, write_part
+from search.manifest import Manifest
+from search.parts import found, part_name, part_names, read_part, write_part
 from search.space import Space
 from search.trials import Trials
+
+CLOUDS = "clouds"
 
 
 class CloudTrials:
@@ -23,17 +25,16 @@ class CloudTrials:
     """
 
     def __init__(
-        self, folder: Path, trials: Trials, space: Space, cloud: Cloud, *, count: int, batch: int, seed: int
+        self, manifest: Manifest, trials: Trials, space: Space, cloud: Cloud, *, count: int, batch: int, seed: int
     ) -> None:
-        self._folder = folder
+        self._manifest = manifest
         self._trials = trials
         self._space = space
         self._cloud = cloud
         self._count = count
         self._batch = batch
         self._seed = seed
-        folder.mkdir(parents=True, exist_ok=True)
-        self._rows = found(folder)
+        self._rows = found(manifest, CLOUDS)
 
     @property
     def study(self) -> optuna.Study:
@@ -77,18 +78,18 @@ class CloudTrials:
     def configurations(self) -> Iterator[pd.DataFrame]:
         """Every configuration of every trial told, part by part, with `trial` and `member` (0: the point itself)."""
         for start in range(0, self._trials.done, self._batch):
-            rows = read_part(part_path(self._folder, start))
+            rows = read_part(self._manifest, part_name(CLOUDS, start))
             yield rows[rows["trial"] < self._trials.done]
 
     def _keep(self, rows: pd.DataFrame) -> None:
         """Write the batch's part; of a batch told in two halves, the first half stays in it."""
         first = int(rows["trial"].iloc[0])
         start = first // self._batch * self._batch
-        path = part_path(self._folder, start)
+        name = part_name(CLOUDS, start)
         if first > start:
-            before = read_part(path)
+            before = read_part(self._manifest, name)
             rows = pd.concat([before[before["trial"] < first], rows], ignore_index=True)
-        write_part(path, rows)
+        write_part(self._manifest, name, rows)
         self._rows[start] = len(rows)
 
     def _lost(self) -> Iterator[tuple[int, int]]:
@@ -99,7 +100,7 @@ class CloudTrials:
                 yield start, end
 
 
-def forget(folder: Path) -> None:
+def forget(manifest: Manifest) -> None:
     """Remove the parts of a study of which nothing was told."""
-    for first in found(folder):
-        part_path(folder, first).unlink()
+    for name in part_names(manifest, CLOUDS):
+        (manifest.folder / name).unlink()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,27 +10,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kernels.errors import InputError
+from search.manifest import Manifest, damaged
+
+CONFIGS = "configs"
+PARTS = "part-*.parquet"
 
 
 class Parts:
-    """Batches of evaluated configurations as `part-<first trial>.parquet`.
+    """Batches of evaluated configurations as `configs/part-<first trial>.parquet`.
 
     The files are the truth: what has none is evaluated (again). `points(first, n)` gives the configurations
     of trials `first` .. `first + n - 1`.
     """
 
-    def __init__(self, folder: Path, points: Callable[[int, int], pd.DataFrame], *, trials: int, batch: int) -> None:
-        self._folder = folder
+    def __init__(
+        self, manifest: Manifest, points: Callable[[int, int], pd.DataFrame], *, trials: int, batch: int
+    ) -> None:
+        self._manifest = manifest
         self._points = points
         self._trials = trials
         self._batch = batch
-        folder.mkdir(parents=True, exist_ok=True)
-        self._rows = found(folder)
+        self._rows = found(manifest, CONFIGS)
 
     @property
     def done(self) -> int:
         """Trials evaluated."""
-        return sum(self._rows.values())
+        return sum(list(self._rows.values()))  # a copy: parts are kept by other threads
 
     def ask(self) -> tuple[int, pd.DataFrame] | None:
         """The first trials without a result: number of the first, and their configurations."""
@@ -46,7 +49,7 @@ class Parts:
     def tell(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Commit the results of one batch, and return them."""
         first = int(rows["trial"].iloc[0])
-        write_part(part_path(self._folder, first), rows)
+        write_part(self._manifest, part_name(CONFIGS, first), rows)
         self._rows[first] = len(rows)
         return rows
 
@@ -61,32 +64,37 @@ class Parts:
 
     def keep(self, first: int, rows: int, file: pa.Buffer) -> None:
         """Commit the results of trials `first` .. `first + rows - 1`, written elsewhere by `encoded`."""
-        store_part(part_path(self._folder, first), file)
+        store_part(self._manifest, part_name(CONFIGS, first), file, rows=rows)
         self._rows[first] = rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """The results, batch by batch, in trial order."""
         for first in sorted(self._rows):
-            yield read_part(part_path(self._folder, first))
+            yield read_part(self._manifest, part_name(CONFIGS, first))
 
     def configurations(self) -> Iterator[pd.DataFrame]:
         """The same: every trial is one configuration."""
         return self.tables()
 
 
-def evaluated(folder: Path) -> int:
+def evaluated(manifest: Manifest) -> int:
     """Trials evaluated, of whatever study the folder holds."""
-    return sum(found(folder).values())
+    return sum(found(manifest, CONFIGS).values())
 
 
-def part_path(folder: Path, first: int) -> Path:
+def part_name(folder: str, first: int) -> str:
     """The part that begins with trial `first`."""
-    return folder / f"part-{first:09d}.parquet"
+    return f"{folder}/part-{first:09d}.parquet"
 
 
-def write_part(path: Path, rows: pd.DataFrame) -> None:
+def part_names(manifest: Manifest, folder: str) -> list[str]:
+    """The parts there are, in trial order."""
+    return sorted(f"{folder}/{path.name}" for path in (manifest.folder / folder).glob(PARTS))
+
+
+def write_part(manifest: Manifest, name: str, rows: pd.DataFrame) -> None:
     """Write a part whole or not at all; it is on the disk when this returns."""
-    store_part(path, encoded(rows))
+    store_part(manifest, name, encoded(rows), rows=len(rows))
 
 
 def encoded(rows: pd.DataFrame) -> pa.Buffer:
@@ -99,41 +107,35 @@ def encoded(rows: pd.DataFrame) -> pa.Buffer:
         if rows[name].dtype != np.float64 or (rows[name] == rows[name].iloc[0]).all()
     ]
     sink = pa.BufferOutputStream()
-    # a flipped bit in an unchecked page reads as another number without a word
+    # without the manifest, too, a flipped bit is noticed: in an unchecked page it reads as another number
     pq.write_table(table, sink, write_page_checksum=True, use_dictionary=repeated)
     return sink.getvalue()
 
 
-def store_part(path: Path, file: pa.Buffer) -> None:
+def store_part(manifest: Manifest, name: str, file: pa.Buffer, *, rows: int) -> None:
     """Write a part whole or not at all; it is on the disk when this returns."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as opened:
-        opened.write(file)
-        opened.flush()
-        os.fsync(opened.fileno())
-    partial.replace(path)
+    manifest.write(name, lambda opened: opened.write(file), rows=rows)
 
 
-def read_part(path: Path) -> pd.DataFrame:
+def read_part(manifest: Manifest, name: str) -> pd.DataFrame:
     """The rows of a part; InputError where it is damaged."""
+    data = manifest.read(name)
     try:
-        rows: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+        rows: pd.DataFrame = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).to_pandas()
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
+        raise InputError(damaged(manifest.folder / name, error)) from error
     return rows
 
 
-def found(folder: Path) -> dict[int, int]:
-    """{first trial: rows} of the parts there are."""
-    return {int(path.stem.removeprefix("part-")): _rows(path) for path in folder.glob("part-*.parquet")}
-
-
-def _rows(path: Path) -> int:
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is damaged ({error}); remove it and resume the study, which evaluates it again")
+def found(manifest: Manifest, folder: str) -> dict[int, int]:
+    """{first trial: rows} of the parts there are; InputError with each that is not of the size it was written with."""
+    rows: dict[int, int] = {}
+    problems: list[str] = []
+    for name in part_names(manifest, folder):
+        try:
+            rows[int(name[-17:-8])] = manifest.rows(name)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return rows

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kernels.errors import InputError
+from search.whole import replace_text
 
 RECORD = "search.json"
 
@@ -43,9 +44,7 @@ def claim(folder: Path, record: Mapping[str, Any], *, done: int, resume: bool) -
             )
         if problems:
             raise InputError(problems)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(path)
+    replace_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def _differences(folder: Path, kept: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:

@@ -15,14 +15,17 @@ import pandas as pd
 from kernels.errors import InputError
 from search import cloud_trials, record, samplers
 from search.cloud import SUMMARY, Cloud
-from search.cloud_trials import CloudTrials
+from search.cloud_trials import CLOUDS, CloudTrials
 from search.frozen import frozen_study
+from search.journal import begin
 from search.lock import hold
-from search.parts import Parts, evaluated
+from search.manifest import Manifest
+from search.parts import CONFIGS, Parts, evaluated, part_names
 from search.points import Part, scored
 from search.space import Space
 from search.targets import Targets
-from search.trials import Trials, told
+from search.trials import JOURNAL, Trials, told
+from search.whole import writing
 
 FEWEST_FOR_IMPORTANCE = 30  # its best tenth must be a few trials
 
@@ -64,6 +67,7 @@ class Study:
         space: Space,
         targets: Targets,
         *,
+        manifest: Manifest,
         ledger: Ledger,
         trials: int,
         batch: int,
@@ -74,6 +78,7 @@ class Study:
         self.space = space
         self.targets = targets
         self.trials = trials
+        self.manifest = manifest
         self._ledger = ledger
         self._batch = batch
         self._seed = seed
@@ -115,26 +120,32 @@ class Study:
         }
         if cloud:
             described["cloud"] = cloud.spec(count)
-        journal, configs, clouds = folder / "optuna.journal", folder / "configs", folder / "clouds"
+        journal = folder / JOURNAL
         try:
             folder.mkdir(parents=True, exist_ok=True)
             hold(folder)
-            done = evaluated(configs) + told(journal)
+            manifest = Manifest(folder)
+            done = evaluated(manifest) + told(manifest, journal)
+            if resume:
+                manifest.check(part_names(manifest, CONFIGS) + part_names(manifest, CLOUDS))
             record.claim(folder, described, done=done, resume=resume)
             if done == 0:
-                journal.unlink(missing_ok=True)  # what was asked and never told is asked anew
-                cloud_trials.forget(clouds)
+                begin(manifest, journal)  # what was asked and never told is asked anew
+                cloud_trials.forget(manifest)
         except OSError as error:
             raise InputError(f"{folder}: the study cannot be kept there ({error}); name another folder") from error
         ledger: Ledger
-        if learns:
-            ledger = Trials(journal, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
-            if cloud:
-                ledger = CloudTrials(clouds, ledger, space, cloud, count=count, batch=batch, seed=seed)
-        else:
-            points = samplers.POINTS[sampler]
-            ledger = Parts(configs, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
-        return cls(name, space, targets, ledger=ledger, trials=count, batch=batch, seed=seed, cloud=cloud)
+        with writing(folder):
+            if learns:
+                ledger = Trials(manifest, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
+                if cloud:
+                    ledger = CloudTrials(manifest, ledger, space, cloud, count=count, batch=batch, seed=seed)
+            else:
+                points = samplers.POINTS[sampler]
+                ledger = Parts(manifest, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
+        return cls(
+            name, space, targets, manifest=manifest, ledger=ledger, trials=count, batch=batch, seed=seed, cloud=cloud
+        )
 
     @property
     def done(self) -> int:

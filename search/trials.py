@@ -13,11 +13,16 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from kernels.errors import InputError
+from search.journal import Marks, cut, damage, mend, unmarked
+from search.manifest import Manifest
 from search.quiet import quiet
 from search.samplers import LEARNERS, SeededByTrial
 from search.space import Space
 from search.targets import Targets
+from search.whole import writing
 
+JOURNAL = "optuna.journal"
 RESULT = "result"
 
 
@@ -31,7 +36,7 @@ class Trials:
 
     def __init__(
         self,
-        journal: Path,
+        manifest: Manifest,
         name: str,
         space: Space,
         targets: Targets,
@@ -46,8 +51,11 @@ class Trials:
         self._trials = trials
         self._batch = batch
         self._distributions = space.distributions()
-        _mend(journal)
+        self._journal = journal = manifest.folder / JOURNAL
+        mend(journal)
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
+        self._marks = Marks(manifest, journal)
+        self._marks.mark(_count(self._storage))  # before a line is added: what is there may have been cut
         with quiet():
             self.study = optuna.create_study(
                 study_name=name,
@@ -75,7 +83,8 @@ class Trials:
 
     def points(self, first: int, end: int) -> pd.DataFrame:
         """What trials `first` .. `end - 1` try: proposed now, or read where they have been."""
-        return self._space.table([self._propose(number) for number in range(first, end)])
+        with writing(self._journal):
+            return self._space.table([self._propose(number) for number in range(first, end)])
 
     def tell(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Commit the results of one batch, trial by trial, in order, and return them."""
@@ -85,15 +94,10 @@ class Trials:
         """Commit one row per trial, each under a score, and with the margins of its row of `carriers` as constraints."""
         results = rows.drop(columns=["trial", *(p.name for p in self._space.strategy.parameters)])
         told = zip(rows["trial"], results.to_dict("records"), scores, carriers.to_dict("records"), strict=True)
-        for number, result, score, carrier in told:
-            trial = self._trial(int(number))
-            trial.set_user_attr(RESULT, result)
-            known = trial.constraints
-            for metric, violation in self._targets.constraints(carrier).items():
-                if metric not in known:  # a tell that was cut short has set some, to the same values
-                    trial.set_constraint(metric, violation)
-            self.study.tell(trial, score)
-            self._told += 1
+        with writing(self._journal):
+            for number, result, score, carrier in told:
+                self._tell(int(number), result, score, self._targets.constraints(carrier))
+            self._marks.mark(self._told)
         return rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
@@ -109,6 +113,17 @@ class Trials:
         """The same: every trial is one configuration."""
         return self.tables()
 
+    def _tell(self, number: int, result: dict[Any, Any], score: float, constraints: Mapping[str, float]) -> None:
+        """Commit one trial."""
+        trial = self._trial(number)
+        trial.set_user_attr(RESULT, result)
+        known = trial.constraints
+        for metric, violation in constraints.items():
+            if metric not in known:  # a tell that was cut short has set some, to the same values
+                trial.set_constraint(metric, violation)
+        self.study.tell(trial, score)
+        self._told += 1
+
     def _propose(self, number: int) -> Mapping[str, Any]:
         """The configuration of trial `number`, asked now, or asked before the study was interrupted."""
         if number < self._asked:
@@ -123,11 +138,28 @@ class Trials:
         return optuna.Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(self._id, number))
 
 
-def told(journal: Path) -> int:
-    """Trials told, of whatever study the journal holds; it is only read."""
+def told(manifest: Manifest, journal: Path) -> int:
+    """Trials told, of whatever study the journal holds; it is only read. InputError where it is damaged."""
     if not journal.exists():
         return 0
-    storage = JournalStorage(JournalFileBackend(str(journal)))
+    if wrong := damage(manifest, journal):
+        raise InputError(wrong)
+    count = read_told(manifest, journal)
+    if count and not manifest.versions(journal.name):
+        raise InputError(unmarked(journal))
+    return count
+
+
+def read_told(manifest: Manifest, journal: Path) -> int:
+    """Trials told; InputError where the journal cannot be read to its end."""
+    try:
+        return _count(JournalStorage(JournalFileBackend(str(journal))))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(cut(manifest, journal, error)) from error
+
+
+def _count(storage: JournalStorage) -> int:
+    """Trials told."""
     return sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
 
 
@@ -141,14 +173,3 @@ def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> 
         case FloatDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_float(name, low, high, step=step, log=log)
     raise TypeError(f"no suggestion for {distribution!r}")
-
-
-def _mend(journal: Path) -> None:
-    """Undo what a kill in mid-write leaves: half a line, which would hide all later ones, and a lock."""
-    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
-    if not journal.exists():
-        return
-    whole = journal.read_bytes().rfind(b"\n") + 1
-    if whole < journal.stat().st_size:
-        with journal.open("r+b") as file:
-            file.truncate(whole)

@@ -76,7 +76,7 @@ def test_a_run_tells_what_it_did_where_no_terminal_is(folder: Path, hedgegrid: C
     assert re.search(r"disabled .* of 4", hedgegrid.out)
     assert "targets: sharpe >= 1.00" in hedgegrid.out
     assert "files: runs/small/" in hedgegrid.out
-    assert f"mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db" in hedgegrid.out
+    assert f"hedgegrid mlflow --backend sqlite:///{folder}/mlflow.db" in hedgegrid.out
     assert "http://localhost:5000/#/experiments/" in hedgegrid.out
     assert "\x1b" not in hedgegrid.out  # no colours, no bar
     assert hedgegrid.err == ""
@@ -350,8 +350,10 @@ def test_an_interrupt_says_how_to_resume_and_resuming_completes(tmp_path: Path) 
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert b"interrupted; what was finished is kept, continue with:\n  hedgegrid run small.yaml --set" in told
+    assert process.returncode == 130
+    assert re.search(
+        rb"interrupted, \d+ of 3,000 trials done; what was finished is kept, continue with:\n  hedgegrid run", told
+    )
     assert b"Traceback" not in told
     resume = told.decode().splitlines()[-1].split()[1:]
     assert resume == [*words, "--resume"]

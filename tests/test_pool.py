@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pytest
 from studies import LEARNING, Watch, on_ray, run_one, same, small_plan
 
-from cluster import chunks, output, pool, ray_fleet, ray_session
+from cluster import chunks, dispatch, output, pool, ray_fleet, ray_session, running
 from cluster.dispatch import Limits, WorkerPool
 from cluster.plan import Plan
 from cluster.pool import LocalPool, Pool, PoolError, open_pool
@@ -113,6 +114,25 @@ def test_every_configuration_is_counted_once(ray: Any, small_chunks: None, plan:
     assert watch.configurations == len(rows)
 
 
+def test_mlflow_is_told_what_a_study_uses_of_its_cluster(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient  # here: it takes seconds to import
+
+    monkeypatch.setattr(output, "draw", lambda *_: ())
+    monkeypatch.setattr(dispatch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(running, "watched", partial(running.watched, every=0.1, first=0.1))
+    plan = small_plan(tmp_path, "market.bars=120", "compute={backend: numpy, pool: ray, workers: 2}")
+    run_one(plan)
+    client = MlflowClient(tracking_uri=plan.config.tracking.uri)
+    experiment = client.get_experiment_by_name("hedgegrid/tsmom_hedge")
+    assert experiment is not None
+    (run,) = (r for r in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags)
+    used = {name: run.data.metrics[f"system/ray_{name}"] for name in ("workers", "nodes", "cpus", "gpus")}
+    assert used.pop("workers") in (1.0, 2.0)  # a small study may be over before the second stands ready
+    assert used == {"nodes": 1.0, "cpus": 2.0, "gpus": 0.0}
+
+
 # ---- a cluster of several nodes
 
 
@@ -187,6 +207,19 @@ def test_a_killed_workers_chunks_are_run_again(ray: Any, small_chunks: None, pla
     assert lost == [
         "worker 1 lost: its process died (Worker unexpectedly exits with a connection error code 2. End of file)"
     ]
+
+
+def test_workers_that_die_with_nothing_to_do_blame_no_chunk(ray: Any, plan: Plan) -> None:
+    rows = plan.space.grid_rows(0, 12)  # one chunk, which each dead worker would be handed
+    shared, watch = on_ray(plan.task, workers=4), Watch()
+    idle = pids(ray, shared)
+    backtest(shared, rows)
+    for worker in idle:
+        os.kill(worker, signal.SIGKILL)
+    time.sleep(2.0)  # Ray knows that they are gone
+    same(backtest(shared, rows, watch), backtest(LocalPool([plan.task]), rows))
+    shared.close()
+    assert "chunks_quarantined" not in {event.kind for event in watch.events}
 
 
 class Fragile(Worker):

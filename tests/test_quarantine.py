@@ -74,6 +74,27 @@ def test_a_study_whose_baselines_cannot_be_computed_ends_at_once_and_can_be_resu
     assert run_one(plan, resume=True).trials == plan.trials
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["finished", "failed"])
+def test_mlflow_is_told_what_was_lost_however_the_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_row_chunks: None, ends: bool
+) -> None:
+    from mlflow import MlflowClient
+
+    plan = small_plan(tmp_path, "strategy.search.hedge_strength=[0.0, 0.5, 1.0]")
+    monkeypatch.setattr(pool, "Worker", Fragile)
+    if ends:
+        run_one(plan)
+    else:
+        monkeypatch.setattr("cluster.running.find", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_one(plan)
+    client = MlflowClient(tracking_uri=plan.config.tracking.uri)
+    (experiment,) = (e.experiment_id for e in client.search_experiments() if e.name.startswith("hedgegrid/"))
+    (run,) = (run for run in client.search_runs([experiment]) if "mlflow.parentRunId" not in run.data.tags)
+    assert run.info.status == ("FINISHED" if ends else "FAILED")
+    assert run.data.tags["chunks_quarantined"] == "3"  # one for each threshold
+
+
 def test_events_of_earlier_runs_count_and_a_torn_line_does_not(tmp_path: Path) -> None:
     log = EventLog(tmp_path)
     for kind in ("workers_lost", "chunks_retried", "chunks_retried"):

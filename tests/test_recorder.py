@@ -99,7 +99,10 @@ def test_a_study_becomes_one_parent_run_and_every_trial_a_child_of_it(uri: str) 
     assert parent.data.params == {"costs.fee_bps": "4.0", "question": "does it survive?"}
     assert parent.data.tags["mlflow.note.content"] == "# Done"
     assert parent.inputs.dataset_inputs[0].dataset.digest == ("ab" * 32)[:36]
-    assert url == f"http://localhost:5000/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}"
+    assert (
+        url
+        == f"http://localhost:5000/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}?workflowType=machine_learning"
+    )
     assert sorted(run.info.run_name for run in children) == ["baseline full", "trial 0", "trial 1"]
     for run in children:
         assert run.info.status == "FINISHED"
@@ -219,7 +222,7 @@ def test_the_table_of_trials_opens_on_this_study_best_first(uri: str) -> None:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     view = json.loads(experiment.tags["mlflow.sharedViewState.demo-1"])
-    assert view["selectedColumns"] == ["metrics.`score`", "tags.`targets_met`"]
+    assert view["selectedColumns"] == view["columnOrder"] == ["metrics.`score`", "tags.`targets_met`"]
     runs = client.search_runs([experiment.experiment_id], view["searchFilter"], order_by=[f"{view['orderByKey']} DESC"])
     assert [run.info.run_name for run in runs] == ["trial 1", "trial 0", "baseline full"]
 
@@ -305,7 +308,7 @@ def test_a_deleted_experiment_is_refused_with_the_way_back(uri: str) -> None:
 
 
 def test_the_ui_is_one_command_for_a_file_and_none_for_a_server() -> None:
-    assert ui_command("sqlite:///my runs.db") == "mlflow ui --backend-store-uri 'sqlite:///my runs.db'"
+    assert ui_command("sqlite:///my runs.db") == "hedgegrid mlflow --backend 'sqlite:///my runs.db'"
     assert ui_command("http://localhost:5000") is None
 
 

@@ -22,7 +22,7 @@ from cluster import pool, ray_session
 from cluster.commits import AT_ONCE, Commits
 from cluster.plan import Plan
 from cluster.pool import LocalPool, Pool, PoolError
-from cluster.work import HOPELESS, Stream
+from cluster.work import HOPELESS, Hope, Stream
 from cluster.worker import Worker
 from kernels import STRATEGIES
 from search import space as spaces
@@ -75,7 +75,7 @@ def test_parts_are_what_a_batch_would_have_given(plan: Plan) -> None:
 def test_every_trial_is_cut_once(lengths: list[int], most: int, asked: list[int]) -> None:
     ends = np.cumsum(np.array(lengths) + 7)
     trials = [range(int(end) - n, int(end)) for end, n in zip(ends, lengths, strict=True)]
-    stream, cut = Stream([], 0, trials, most), list[int]()
+    stream, cut = Stream([], 0, Hope(), trials, most), list[int]()
     for rows in asked + [most] * sum(lengths):
         if stream.left:
             first, end = stream.cut(rows)

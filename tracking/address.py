@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import shlex
+import shutil
 import socket
 import sqlite3
 import tempfile
@@ -17,8 +18,10 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+DEFAULT = "sqlite:///mlflow.db"
 TIMEOUT_SECONDS = 2.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+LEAST_FREE = 2**20  # bytes: a file that cannot take a hundred trials is full
 KNOWN = "sqlite:///FILE.db, http://HOST:PORT, https://HOST, postgresql://, mysql:// or mssql://"
 
 
@@ -67,12 +70,21 @@ def sqlite_path(uri: str) -> Path | None:
 def ui_command(uri: str) -> str | None:
     """What to type to browse the records; None where a server at `uri` shows them already.
 
-    >>> ui_command("sqlite:///mlflow.db")
-    'mlflow ui --backend-store-uri sqlite:///mlflow.db'
+    >>> ui_command("sqlite:///mlflow.db"), ui_command("sqlite:////data/mlflow.db")
+    ('hedgegrid mlflow', 'hedgegrid mlflow --backend sqlite:////data/mlflow.db')
     """
     if uri.startswith(("http://", "https://")):
         return None
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    return "hedgegrid mlflow" if uri == DEFAULT else f"hedgegrid mlflow --backend {shlex.quote(uri)}"
+
+
+def artifact_folder(path: Path) -> Path:
+    """Where the files of runs lie that are recorded in the SQLite file `path`.
+
+    >>> artifact_folder(Path("/data/mlflow.db")).as_posix()
+    '/data/mlflow-artifacts'
+    """
+    return path.with_name(f"{path.stem}-artifacts")
 
 
 def shown(uri: str) -> str:
@@ -101,6 +113,8 @@ def _check_sqlite(uri: str) -> None:
         raise _refusal(uri, f"the folder {path.parent} does not exist; create it or correct the path")
     if path.is_dir():
         raise _refusal(uri, f"{path} is a folder; name a file in it, such as sqlite:///{path}/mlflow.db")
+    if shutil.disk_usage(path.parent).free < LEAST_FREE:
+        raise _refusal(uri, f"the disk of {path} is full; make room on it")
     try:
         # SQLite writes its journal beside the file, so the folder must be writable either way.
         with tempfile.TemporaryFile(dir=path.parent):
@@ -166,6 +180,7 @@ def _authorization() -> dict[str, str]:
 def _check_database(uri: str, default_port: int) -> None:
     parts = urlsplit(uri)
     if not parts.hostname:
+        _check_driver(uri)
         return  # a socket file named in the options: only the driver knows it
     port = parts.port or default_port
     try:
@@ -175,3 +190,15 @@ def _check_database(uri: str, default_port: int) -> None:
             uri,
             f"no database answers at {parts.hostname}:{port} ({error.strerror or error}); start it first",
         ) from None
+    _check_driver(uri)
+
+
+def _check_driver(uri: str) -> None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except (ImportError, SQLAlchemyError) as error:
+        hint = "; pip install 'hedgegrid[server]'" if uri.startswith("postgresql://") else ""
+        raise _refusal(uri, f"Python's package for this database is missing ({error}){hint}") from None

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 STUDY_TAG = "hedgegrid.study_id"
 TRIAL_TAG = "hedgegrid.trial"
 NOTE_TAG = "mlflow.note.content"
+SYSTEM = "system/"  # what the UI shows apart, as system metrics
+PARENT_TAG = "mlflow.parentRunId"
 LONGEST_PARAM = 6000  # characters; MLflow's limit
+COLUMN_WIDTH = 110  # pixels: a number in the UI's digits, and most names
 LONGEST_DIGEST = 36  # characters; MLflow's limit
 
 
@@ -29,13 +32,14 @@ def log_batch(
     params: Mapping[str, object] | None = None,
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
+    step: int = 0,
 ) -> None:
     """Everything about a run in one call: five times as fast as one call each."""
     from mlflow.entities import Metric, Param, RunTag
 
     client.log_batch(
         run_id,
-        metrics=[Metric(name, float(value), at_ms, 0) for name, value in (metrics or {}).items()],
+        metrics=[Metric(name, float(value), at_ms, step) for name, value in (metrics or {}).items()],
         params=[Param(name, cut(value)) for name, value in (params or {}).items()],
         tags=[RunTag(name, value) for name, value in (tags or {}).items()],
     )
@@ -72,13 +76,17 @@ def trials_filter(study_id: str) -> str:
 def table_view(study: StudyRecord) -> tuple[str, str]:
     """An experiment tag under which the UI keeps a shared view: this study's trials, best score first.
 
-    The UI reads `?viewStateShareKey=<study id>`; one that does not know the format shows its plain table.
+    The UI reads `?viewStateShareKey=<study id>`; one that does not know the format shows its plain table. Columns stand in
+    the study's order (left alone, the UI goes by the alphabet, and the score is out of sight).
     """
+    columns = [f"{kind}.`{name}`" for kind, names in study.columns.items() for name in names]
     view = {
         "searchFilter": trials_filter(study.study_id),
         "orderByKey": "metrics.`score`",
         "orderByAsc": False,
-        "selectedColumns": [f"{kind}.`{name}`" for kind, names in study.columns.items() for name in names],
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": dict.fromkeys(columns, COLUMN_WIDTH),
     }
     return f"mlflow.sharedViewState.{study.study_id}", json.dumps(view)
 

@@ -75,3 +75,11 @@ class TrialRecord:
         ('trial 7', 'baseline full')
         """
         return f"trial {self.key}" if isinstance(self.key, int) else f"baseline {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class UseRecord:
+    """How busy the machines of a study were at a moment (milliseconds since 1970, UTC): numbers by name."""
+
+    values: Mapping[str, float]
+    at_ms: int

@@ -8,20 +8,50 @@ after `ANALYZE`, in over 15 minutes without.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+
+WAIT_SECONDS = 30.0  # for another program that has the file to itself: a copy being made, a long query
 
 _ours: set[str] = set()
 _turns: dict[Path, threading.Lock] = {}
 
 
-def prepare(path: Path) -> None:
-    """Give an absent or empty file a write-ahead log; a file in use keeps the journal its owner chose."""
+def make(path: Path, fill: Callable[[Path], object]) -> None:
+    """Make the file whole, where there is none or an empty one: `fill` makes MLflow's tables in another beside it.
+
+    Made in its place, half of them would be left by a kill, and a store with half of its tables is refused for ever. The
+    new file has a write-ahead log; one that is there keeps the journal its owner chose.
+    """
     if path.exists() and path.stat().st_size:
         return
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        made, whole = Path(folder) / "made.db", Path(folder) / path.name
+        fill(made)
+        with (
+            contextlib.closing(sqlite3.connect(made)) as source,
+            contextlib.closing(sqlite3.connect(whole)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = WAL")
+        if path.exists() and not path.stat().st_size:
+            path.unlink()
+        with contextlib.suppress(FileExistsError):  # another study has been faster
+            os.link(whole, path)
+
+
+def try_writing(path: Path, seconds: float) -> None:
+    """Take the right to write, and give it back; sqlite3.Error where another program keeps it for so long.
+
+    MLflow would try ten times to open a locked file, for minutes, and 20 s to write to it.
+    """
+    with contextlib.closing(sqlite3.connect(path, timeout=seconds, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
 
 
 def write_without_waiting(path: Path) -> None:
@@ -42,9 +72,10 @@ def _relax(connection: object, _record: object) -> None:
     # The hook sees every engine of the process (Optuna's too), so it looks at which file was opened.
     if not isinstance(connection, sqlite3.Connection):
         return
-    files = {row[2] for row in connection.execute("PRAGMA database_list")}
+    if not _ours & {row[2] for row in connection.execute("PRAGMA database_list")}:
+        return
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode == "wal" and files & _ours:
+    if mode == "wal":
         connection.execute("PRAGMA synchronous = NORMAL")
 
 

@@ -1,0 +1,155 @@
+"""A study's folder verified, and its runs in MLflow made again from it: what is missing added, what is doubled removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cluster.config import load_study, studies
+from cluster.events import EventLog
+from cluster.identity import Identity, kept_identity
+from cluster.output import FINAL, publish
+from cluster.plan import Plan, make_plan
+from cluster.records import baseline_records, open_recorder, trial_records
+from kernels.errors import InputError
+from search import mending
+from search.lock import hold
+from search.manifest import Manifest
+from search.study import Study
+from tracking.address import TrackingError
+from tracking.records import Status
+
+NEEDED = ("study.yaml", "identity.json", "search.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What was found of one study, and what was done about it: rows of (what, found, done)."""
+
+    folder: Path
+    rows: list[tuple[str, str, str]]
+
+
+def repair(study: Path, runs: Path) -> list[Repaired]:
+    """Repair the study of a folder, or the studies of a study file as they lie under `runs`.
+
+    The folder is the truth and is only read, but for lines of the manifest that were lost; MLflow is what is put right.
+    InputError where a folder holds no study, another driver holds it, or what it holds is damaged.
+    """
+    folders = [study] if study.is_dir() else [runs / each.name for each in studies(load_study(study))]
+    try:
+        return [_repair(folder) for folder in folders]
+    except (TrackingError, OSError) as error:
+        raise InputError(f"{error}; what was repaired is kept, repair again") from error
+
+
+def show_repaired(console: Console, repaired: Repaired) -> None:
+    """One table: what was found, and what was done."""
+    table = Table(title=f"{repaired.folder}: repaired", title_justify="left")
+    for head in ("", "found", "done"):
+        table.add_column(head, overflow="fold")
+    for row in repaired.rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+
+
+def _repair(folder: Path) -> Repaired:
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} holds no study ({', '.join(missing)} missing); name a folder of runs/ or its study file"
+        )
+    hold(folder)
+    manifest = Manifest(folder)
+    entered = mending.enter_unlisted(manifest)
+    plan = _plan(folder)
+    identity = kept_identity(plan)
+    search = plan.config.search
+    study = Study.open(
+        folder,
+        plan.config.name,
+        plan.space,
+        plan.targets,
+        sampler=search.sampler,
+        trials=search.trials,
+        batch=plan.batch,
+        seed=search.seed,
+        cloud=search.cloud,
+        resume=True,
+    )
+    wrong = {name: why for name in FINAL if (why := study.manifest.problem(name))}
+    if not wrong and pq.read_metadata(folder / "trials.parquet").num_rows != study.trials:
+        wrong = {"trials.parquet": "it is of fewer trials"}
+    undone = study.done < study.trials
+    again = "go on with `hedgegrid run STUDY --resume`" if undone or wrong else ""
+    whole = sum((folder / name).exists() for name in study.manifest.names()) - len(wrong)
+    rows = [
+        ("manifest", f"{whole} files as they were written", f"{len(entered)} lines entered" if entered else ""),
+        ("trials", f"{study.done:,} of {study.trials:,} have results", again if undone else ""),
+        (
+            "final files",
+            "; ".join(f"{name}: {why}" for name, why in wrong.items()) or "all there",
+            again if wrong else "",
+        ),
+    ]
+    if plan.config.tracking.enabled:
+        rows += _project(plan, identity, study, again)
+    else:
+        rows.append(("MLflow", "the study is not tracked (tracking.enabled: false)", ""))
+    return Repaired(folder, rows)
+
+
+def _plan(folder: Path) -> Plan:
+    """The study as it was resolved, to be computed nowhere: no cluster and no GPU is needed to repair it."""
+    config = load_study(folder / "study.yaml")
+    nowhere = config.compute.model_copy(update={"address": None, "workers": None, "backend": "auto"})
+    plan = make_plan(config.model_copy(update={"compute": nowhere}), folder.parent)
+    return replace(plan, config=config, folder=folder)
+
+
+def _project(plan: Plan, identity: Identity, study: Study, again: str) -> list[tuple[str, str, str]]:
+    """Put MLflow right; rows of what was found and done."""
+    recorder = open_recorder(plan, identity)
+    before, there = recorder.status_before, recorder.runs_before
+    status: Status = "FINISHED"
+    if study.done < study.trials or (again and before != "FINISHED"):
+        status = "FAILED" if before == "FAILED" else "KILLED"
+    baselines = _baselines(study)
+    with recorder:
+        recorder.label(EventLog(plan.folder).tags)
+        if baselines is not None:
+            recorder.record(baseline_records(plan, identity, baselines))
+        if study.trials <= plan.config.tracking.max_runs:
+            for table in study.tables():
+                recorder.record(trial_records(plan, identity, table))
+        elif not again:
+            recorder.record(trial_records(plan, identity, study.best(plan.config.tracking.max_runs)))
+        if status != "FINISHED":
+            recorder.summary(f"# {plan.config.name}\n\n{plan.config.question}\n\n(stopped; {again})")
+        elif not again:
+            publish(recorder, plan, study.best(1))
+        recorder.close(status)
+    done = {
+        "added": recorder.added,
+        "half-written ones completed": recorder.completed,
+        "doubled ones removed": recorder.removed,
+    }
+    return [
+        ("runs of trials", f"{there:,} in MLflow", ", ".join(f"{n:,} {what}" for what, n in done.items() if n)),
+        ("run of the study", before or "not there", status if status != before else ""),
+    ]
+
+
+def _baselines(study: Study) -> pd.DataFrame | None:
+    """The baselines as they were scored, index: labels; None before the study's end."""
+    if study.manifest.problem("baselines.parquet"):
+        return None
+    table: pd.DataFrame = pq.read_table(pa.BufferReader(study.manifest.read("baselines.parquet"))).to_pandas()
+    return table.set_index("label")

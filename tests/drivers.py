@@ -1,0 +1,95 @@
+"""The command as a process of its own at a terminal of its own, and what it tells in the study's folder meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from cluster.progress import PROGRESS, Progress, read_progress
+
+UNTRACKED = "tracking.enabled=false"
+ONE_BATCH = ("search.sampler=random", "search.trials=40000", "search.batch=40000", "market.bars=1500", UNTRACKED)
+PATIENCE = 90.0  # seconds, of a test on a busy machine
+
+
+class Driver:
+    """`hedgegrid run small.yaml` as a process of its own at a terminal of its own."""
+
+    def __init__(self, *overrides: str, resume: bool = False) -> None:
+        words = ["run", "small.yaml", *(word for o in overrides for word in ("--set", o)), *["--resume"] * resume]
+        self._terminal, theirs = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "cluster", *words],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "160"},
+            start_new_session=True,
+            preexec_fn=partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0),  # the terminal whose keys are signals
+        )
+        os.close(theirs)
+        self.pid = self._process.pid
+        self._shown = b""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def press(self, keys: bytes) -> None:
+        """Press keys; a terminal turns Ctrl-C into a signal to all processes of its foreground group."""
+        os.write(self._terminal, keys)
+
+    def end(self) -> int:
+        """Wait for its end: the exit code, negative for a signal that killed it."""
+        code = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        os.close(self._terminal)
+        return code
+
+    @property
+    def text(self) -> str:
+        """What the terminal has shown, without what moves its cursor."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown.decode())
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self._shown += os.read(self._terminal, 65536)
+            except OSError:  # the other end is closed
+                return
+
+
+def progress(study: str = "small") -> Progress:
+    found = read_progress(Path("runs", study))
+    assert found
+    return found
+
+
+def wait_for(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def has(trials: int) -> Callable[[], bool]:
+    """Whether the study has committed so many trials."""
+
+    def met() -> bool:
+        found = read_progress(Path("runs", "small"))
+        return found is not None and found.phase == "backtests" and found.trials.done >= trials
+
+    return met
+
+
+def backtests_begun() -> bool:
+    """Whether the small study has workers."""
+    return Path("runs/small", PROGRESS).exists() and progress().phase == "backtests"
