@@ -62,9 +62,9 @@ class Parts:
             end = first + self._rows.get(first, 0)
         return gaps
 
-    def keep(self, first: int, rows: int, file: pa.Buffer) -> None:
-        """Commit the results of trials `first` .. `first + rows - 1`, written elsewhere by `encoded`."""
-        store_part(self._manifest, part_name(CONFIGS, first), file, rows=rows)
+    def keep(self, first: int, rows: int, file: pa.Buffer, sha256: str) -> None:
+        """Commit the results of trials `first` .. `first + rows - 1`, written by `encoded` and digested elsewhere."""
+        store_part(self._manifest, part_name(CONFIGS, first), file, rows=rows, sha256=sha256)
         self._rows[first] = rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
@@ -112,9 +112,9 @@ def encoded(rows: pd.DataFrame) -> pa.Buffer:
     return sink.getvalue()
 
 
-def store_part(manifest: Manifest, name: str, file: pa.Buffer, *, rows: int) -> None:
+def store_part(manifest: Manifest, name: str, file: pa.Buffer, *, rows: int, sha256: str | None = None) -> None:
     """Write a part whole or not at all; it is on the disk when this returns."""
-    manifest.write(name, lambda opened: opened.write(file), rows=rows)
+    manifest.write(name, lambda opened: opened.write(file), rows=rows, sha256=sha256)
 
 
 def read_part(manifest: Manifest, name: str) -> pd.DataFrame:
