@@ -231,9 +231,10 @@ class WorkerPool:
                 self._hand(number, chunk)
 
     def _cut(self, number: int) -> Chunk | None:
-        """The next chunk of the batch that waits longest, of as many rows as suits the worker."""
+        """The next chunk of the tasks, which take turns, of as many rows as suits the worker."""
         for task, work in self._work.items():
             if work.left:
+                self._work[task] = self._work.pop(task)
                 return Chunk(task, *work.cut(self._speeds.rows(number, task, work.left, max(1, self._ready))))
         return None
 

@@ -159,7 +159,7 @@ class Stream:
 
     def __init__(self, tasks: Sequence[Task], task: int, hope: Hope, trials: Sequence[range], most: int) -> None:
         self._tasks, self._task, self._hope, self._most = tasks, task, hope, most
-        self._open = deque(trials)
+        self._open = deque(filter(len, trials))
         self.left = self._missing = sum(map(len, trials))
         self._parts: deque[Part] = deque()
         self._failed: list[Part] = []
@@ -168,7 +168,7 @@ class Stream:
     @property
     def ready(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._parts) or self._lost
+        return bool(self._parts) or (bool(self._failed) and not self._missing) or self._lost
 
     @property
     def over(self) -> bool:
@@ -185,8 +185,6 @@ class Stream:
         self._open.clear()
         self._missing -= self.left
         self.left = 0
-        if not self._missing and not self._lost:
-            self._release()
 
     def cut(self, rows: int) -> tuple[int, int]:
         """The next chunk."""
@@ -212,8 +210,8 @@ class Stream:
         assert isinstance(answer, Part)
         self._hope.computed(self._task)
         self._missing -= answer.rows
-        self._parts.append(answer)
-        self._release()
+        self._parts += [*self._failed, answer]
+        self._failed.clear()
 
     def fail(self, first: int, end: int, error: str) -> None:
         """A chunk cannot be computed."""
@@ -225,19 +223,15 @@ class Stream:
         self._hope.failed(self._task)
         self._missing -= part.rows
         self._failed.append(part)
-        if not self._missing and not self._lost:
-            self._release()
 
     def take(self) -> Part:
         """The next part."""
         if self._parts:
             return self._parts.popleft()
-        rows = sum(part.rows for part in self._failed)
-        raise PoolError(_nothing_of(self._tasks, self._task, rows, self._error))
-
-    def _release(self) -> None:
-        self._parts.extend(self._failed)
-        self._failed.clear()
+        if self._lost:
+            rows = sum(part.rows for part in self._failed)
+            raise PoolError(_nothing_of(self._tasks, self._task, rows, self._error))
+        return self._failed.pop()
 
     @property
     def _lost(self) -> bool:

@@ -6,6 +6,7 @@ A rule that is broken is an AssertionError at the moment it is broken.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cluster.dispatch import Answer, Chunk, Done, Limits, Lost, Raised, Ready
@@ -21,20 +22,35 @@ class _Seen:
     chunks: deque[Chunk] = field(default_factory=deque)
 
 
+@dataclass
+class Work:
+    """What a task has in the pool, as far as the pool has gone."""
+
+    due: list[range]  # in no chunk yet
+    most: int | None  # rows of a chunk of a stream; None: a batch, which ends as a whole
+    under_way: int = 0  # rows that must be computed yet, whatever is withdrawn
+    withdrawn: int = 0
+    ended: list[Chunk] = field(default_factory=list)
+    condemned: list[Chunk] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        return sum(map(len, self.due))
+
+
 class Referee:
     """Keeps its own account of who has what, who is to blame, and what must end in quarantine."""
 
     def __init__(self, workers: int, limits: Limits, look: float) -> None:
         self._workers, self._limits, self._look = workers, limits, look
         self._open: dict[int, _Seen] = {}
-        self._rows: dict[int, int] = {}  # of each task's batch
-        self._cut: dict[int, int] = {}  # rows of it that were sent
+        self.works: dict[int, Work] = {}  # by task, the last
+        self._computed: set[int] = set()  # tasks of which any chunk was
+        self._in_a_row: Counter[int] = Counter()  # chunks of a task quarantined since
         self._waiting: set[Chunk] = set()  # sent once and lost
         self._suspects: set[Chunk] = set()
         self._alone: Counter[Chunk] = Counter()
         self._attempts: Counter[Chunk] = Counter()
-        self._condemned: dict[int, list[Chunk]] = {}  # by task, of its batch
-        self._finished: Counter[int] = Counter()  # chunks with a result, by task
         self._served = 0.0  # when a worker last stood ready, or a batch came
         self._some_ready = 0.0  # since when there has been a worker that stands ready
         self._ever_ready = False
@@ -44,13 +60,22 @@ class Referee:
         self._unfit = False
         self.configurations = 0  # that the pool has told to be done
         self.told_quarantined = 0
+        self.sent_rows = 0  # each once
         self.longest = 0  # rows of a chunk
 
     # ---- what the pool is told and tells
 
-    def submitted(self, task: int, rows: int, now: float) -> None:
-        self._rows[task], self._cut[task], self._served = rows, 0, now
-        self._condemned[task], self._finished[task] = [], 0
+    def submitted(self, task: int, rows: Sequence[range], now: float, most: int | None = None) -> None:
+        """A batch, or with `most` a stream."""
+        work = self.works[task] = Work(list(filter(len, rows)), most)
+        work.under_way = 0 if most else work.left
+        self._served = now
+
+    def withdrawn(self) -> None:
+        for work in self.works.values():
+            if work.most:
+                work.withdrawn += work.left
+                work.due.clear()
 
     def advanced(self, configurations: int) -> None:
         self.configurations += configurations
@@ -58,9 +83,20 @@ class Referee:
     def happened(self, event: Event) -> None:
         self.told_quarantined += event.kind == "chunks_quarantined"
 
-    def condemned(self, task: int) -> list[Chunk]:
-        """The chunks of a task's batch that must be quarantined, and no others."""
-        return self._condemned[task]
+    @property
+    def under_way(self) -> int:
+        return sum(work.under_way for work in self.works.values())
+
+    def hopeless(self, task: int) -> bool:
+        """Whether a task must be given up: nothing of it was computed and nothing is left, or ten chunks in a row were not.
+
+        A batch is not before its end, nor if anything of it was computed.
+        """
+        work = self.works[task]
+        over = not work.left and not work.under_way
+        if not work.condemned or (not work.most and not (over and len(work.condemned) == len(work.ended))):
+            return False
+        return self._in_a_row[task] >= 10 or (over and task not in self._computed)
 
     # ---- what passes between the pool and its fleet
 
@@ -81,9 +117,7 @@ class Referee:
         if chunk in self._waiting:
             self._waiting.remove(chunk)
         else:
-            assert chunk.first == self._cut[chunk.task], "a chunk was sent twice, or rows were left out"
-            assert chunk.first < chunk.end <= self._rows[chunk.task], "a chunk of rows that there are not"
-            self._cut[chunk.task] = chunk.end
+            self._cut(self.works[chunk.task], chunk)
         self.longest = max(self.longest, chunk.end - chunk.first)
         if not seen.chunks:
             seen.since = now
@@ -100,10 +134,12 @@ class Referee:
                 seen.ready = self._ever_ready = True
                 self._unborn = 0
             case Done(_, chunk):
+                self._computed.add(chunk.task)
+                self._in_a_row[chunk.task] = 0
                 self._close(seen, chunk, now)
             case Raised(_, chunk):
+                self._condemn(chunk)
                 self._close(seen, chunk, now)
-                self._condemned[chunk.task].append(chunk)
             case Lost():
                 self._unborn += not seen.ready and not answer.blameless
                 self._unfit |= answer.unfit and not self._ever_ready
@@ -136,7 +172,7 @@ class Referee:
                 late = now - max(seen.since + self._limits.start, self._some_ready)
                 assert late <= self._look, "a worker takes too long to start"
         suspects = self._waiting & self._suspects
-        others = len(self._waiting) - len(suspects) + sum(self._rows[task] - self._cut[task] for task in self._rows)
+        others = len(self._waiting) - len(suspects) + sum(work.left for work in self.works.values())
         for seen in ready:
             if suspects or others:
                 assert seen.chunks, "a worker has nothing to do while chunks wait"
@@ -144,6 +180,7 @@ class Referee:
                 assert len(seen.chunks) == 2 or seen.chunks[0] in self._suspects, "a worker has room while chunks wait"
         if ready:
             self._served = now
+        assert not any(map(self.hopeless, self.works)), "a task without hope goes on"
         limit = self._limits.stall if self._ever_ready else self._limits.start
         assert now - self._served <= limit + self._look, "a pool without workers goes on"
 
@@ -157,9 +194,24 @@ class Referee:
             assert not ready and now - self._served > limit, "the pool was given up too early"
         else:
             assert why.startswith("nothing could be computed"), f"an end that says nothing: {why}"
-            assert any(len(chunks) == self._finished[task] for task, chunks in self._condemned.items() if chunks)
+            assert any(map(self.hopeless, self.works)), "a task was given up that has hope"
 
     # ---- its account
+
+    def _cut(self, work: Work, chunk: Chunk) -> None:
+        assert work.due, "a chunk was sent twice, or of rows that there are not"
+        first, end = work.due[0].start, work.due[0].stop
+        assert chunk.first == first, "a chunk was sent twice, or rows were left out"
+        assert first < chunk.end <= end, "a chunk of rows that there are not"
+        self.sent_rows += chunk.end - first
+        work.due[:1] = [range(chunk.end, end)] if chunk.end < end else []
+        if work.most:
+            assert chunk.end - first <= work.most, "a chunk larger than a part may be"
+            work.under_way += chunk.end - first
+
+    def _condemn(self, chunk: Chunk) -> None:
+        self.works[chunk.task].condemned.append(chunk)
+        self._in_a_row[chunk.task] += 1
 
     def _close(self, seen: _Seen, chunk: Chunk, now: float) -> None:
         seen.chunks.remove(chunk)
@@ -168,7 +220,8 @@ class Referee:
 
     def _settle(self, chunk: Chunk) -> None:
         self._suspects.discard(chunk)
-        self._finished[chunk.task] += 1
+        self.works[chunk.task].ended.append(chunk)
+        self.works[chunk.task].under_way -= chunk.end - chunk.first
         del self._alone[chunk], self._attempts[chunk]
 
     def _gone(self, worker: int, now: float, *, blameless: bool) -> None:
@@ -185,7 +238,7 @@ class Referee:
             if not blameless or self._attempts[chunk] >= 10:
                 self._suspects.add(chunk)
             if self._alone[chunk] >= 3 or self._attempts[chunk] >= 20:
+                self._condemn(chunk)
                 self._settle(chunk)
-                self._condemned[chunk.task].append(chunk)
             else:
                 self._waiting.add(chunk)

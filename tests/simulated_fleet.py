@@ -1,7 +1,8 @@
 """A fleet in virtual time: workers that come late or never, nodes that die, chunks that kill, all drawn from one seed.
 
-Rows are numbers and the metrics of a row are `value(row)`, so that a mix-up shows. Lists stand in for tables, which the
-pool only cuts and joins; that it does so rightly with tables is tested with real ones (test_pool.py).
+Rows are numbers, those of a stream made of its trials', and the metrics of a row are `value(row)`, so that a mix-up
+shows. Lists stand in for tables and files, which the pool only cuts and joins; that it does so rightly with real ones is
+tested elsewhere (test_pool.py, test_streams.py).
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any
 from referee import Referee
 
 from cluster.dispatch import Answer, Chunk, Done, Lost, Raised, Ready
+from search.points import Part
 
 NETWORK_SECONDS = 0.05  # the longest that an answer takes, so that answers overtake each other
 HORIZON = 20_000.0  # a history that takes longer than this never ends
-ROWS = 1000  # more than a batch has; rows of several batches differ by multiples of it
+ROWS = 1000  # more than a batch or a stream has; rows of several differ by multiples of it
+STREAMS = 4  # batches there are at most, so that a stream has no row in common with any
 FASTEST = 30.0  # rows per second
 OVERHEAD = 0.003  # seconds that a chunk costs beside its rows
 
@@ -72,6 +75,11 @@ class Told(list[Answer]):
             yield answer
 
 
+def trials(task: int, first: int, end: int) -> Rows:
+    """The rows of a task's trials, by their numbers."""
+    return Rows(ROWS * (STREAMS + task) + number for number in range(first, end))
+
+
 def value(row: int) -> int:
     """What a row's metrics are, wherever it is computed."""
     return row * 7919 % 104_729
@@ -93,7 +101,7 @@ class _Worker:
     node: _Node | None = None
     alive: bool = True
     mute: bool = False  # nothing is heard of it any more
-    chunks: deque[tuple[Chunk, Rows]] = field(default_factory=deque)
+    chunks: deque[tuple[Chunk, Rows | None]] = field(default_factory=deque)
 
 
 class SimulatedFleet:
@@ -125,7 +133,7 @@ class SimulatedFleet:
         self._referee.started(number, self._time)
         return number
 
-    def send(self, worker: int, chunk: Chunk, rows: Rows) -> None:
+    def send(self, worker: int, chunk: Chunk, rows: Rows | None) -> None:
         self._referee.sent(worker, chunk, self._time)
         process = self._workers[worker]
         process.chunks.append((chunk, rows))
@@ -255,7 +263,8 @@ class SimulatedFleet:
 
     def _compute(self, worker: _Worker) -> None:
         """Begin the chunk that a worker has had longest, and decide how it ends."""
-        chunk, rows = worker.chunks[0]
+        chunk, sent = worker.chunks[0]
+        rows = trials(*chunk) if sent is None else sent
         seconds = OVERHEAD + len(rows) / worker.speed
         regime, random = self._regime, self._random
         kinds = {self._poisoned[row % ROWS] for row in rows if row % ROWS in self._poisoned}
@@ -272,8 +281,9 @@ class SimulatedFleet:
             lost = Lost(worker.number, "its result did not arrive", blameless=True)
             self._after(seconds, self._finish, worker, lost)
         else:
-            metrics = [value(row) for row in rows]
-            self._after(seconds, self._finish, worker, Done(worker.number, chunk, metrics, seconds))
+            metrics: Any = [value(row) for row in rows]
+            made = metrics if sent is not None else Part(chunk.first, len(rows), metrics)
+            self._after(seconds, self._finish, worker, Done(worker.number, chunk, made, seconds))
 
     def _finish(self, worker: _Worker, answer: Answer) -> None:
         if worker.alive:
