@@ -68,13 +68,10 @@ def main() -> None:
         prices = {"timestamp": market.timestamps.repeat(market.n_assets), "symbol": market.tickers * market.n_bars}
         columns = {key: array.ravel() for key, array in market.columns.items()}
         pd.DataFrame(prices | columns).to_parquet(folder / "prices.parquet")
+        where = f"{folder.resolve()}/prices.parquet"
         study = {
             "name": "million",
-            "market": {
-                "source": "parquet",
-                "path": f"{folder.resolve()}/prices.parquet",
-                "bars_per_year": market.bars_per_year,
-            },
+            "market": {"source": "parquet", "path": where, "bars_per_year": market.bars_per_year},
             "strategy": {"name": "tsmom_hedge", "search": SEARCHED},
             "search": {"sampler": "sobol", "trials": int(sys.argv[1]), "seed": 1},
             "tracking": {"uri": f"sqlite:///{folder.resolve()}/mlflow.db"},

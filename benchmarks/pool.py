@@ -118,7 +118,9 @@ def simulation(
             each = [seconds[i % len(seconds)] for i in range(workers)]
             fleet = VirtualFleet(each, costs)
             wall = seconds_to_run(fleet, configurations)
-            efficiency = fleet.workers / wall / workers
+            efficiency = min(
+                1.0, configurations / sum(1.0 / one for one in each) / wall
+            )  # chunks take 5 % more or less
             shares = {"driver": fleet.driver / wall, "link": fleet.link / wall, "disk": fleet.disk / wall}
             rows.append(
                 (
@@ -134,7 +136,7 @@ def simulation(
         f"{configurations:,} configurations on simulated workers",
         ("workers are", "workers", "wall, s", "efficiency", "driver busy", "link busy", "disk busy", "bounded by"),
         tuple(rows),
-        "The real WorkerPool in virtual time: efficiency is the share of it in which workers compute. The driver's thread "
+        "The real WorkerPool in virtual time: efficiency is against workers that never wait. The driver's thread "
         f"pays {_micro(costs.chunk)} us per chunk, {costs.row * 1e9:,.0f} ns per configuration and {costs.asked * 1e6:.2f} us "
         f"per chunk out whenever it asks; its disk {_micro(costs.part)} us per part and {costs.part_row * 1e9:,.0f} ns per "
         f"configuration of {costs.size:,.0f} bytes; its link carries {costs.link * 8e-9:g} Gb/s (assumed).",

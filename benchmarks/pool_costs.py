@@ -21,6 +21,7 @@ from cluster.ray_fleet import RayFleet
 from cluster.worker import Task, Worker, from_arrow, to_arrow
 from kernels import STRATEGIES
 from kernels.market import Market
+from search.manifest import Manifest
 from search.parts import Parts
 from search.points import Part, Points
 from search.space import Space
@@ -33,6 +34,7 @@ SAMPLE = 16_384  # that a worker's own costs are measured on
 CROWD = 1_000  # answers that Ray is asked about at once
 ROUNDS = 5
 PARTS = 16  # committed in a row
+NO_DIGEST = "0" * 64  # of bytes that nobody reads
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Echo(Worker):
 
     def part(self, task: int, first: int, end: int) -> Part:
         """Bytes that no Parquet reader knows. A chunk of task n is answered with n bytes per row."""
-        return Part(first, end - first, pa.py_buffer(np.zeros(task * (end - first), np.uint8)))
+        return Part(first, end - first, pa.py_buffer(np.zeros(task * (end - first), np.uint8)), NO_DIGEST)
 
 
 def task(market: Market) -> Task:
@@ -70,7 +72,7 @@ def best(run: Callable[[], float], rounds: int = ROUNDS) -> float:
 
 
 def worker(made: Task) -> tuple[float, float, int]:
-    """CPU seconds of a configuration in the backtest and beside it (point, Arrow, score, Parquet), on one thread, and
+    """CPU seconds of a configuration in the backtest and beside it (point, Arrow, score, Parquet, SHA-256), on one thread, and
     its bytes."""
     points, rule, engine = made.points, made.rule, made.engine(1)
     assert points is not None
@@ -111,8 +113,9 @@ def _sent(fleet: RayFleet, number: int, rows: int, size: int) -> Sent:
         clocks = time.perf_counter(), time.thread_time(), time.process_time()
         for i in range(chunks):
             fleet.send(number, Chunk(size, i * rows, (i + 1) * rows), None)
-            (answer,) = fleet.wait(60.0)
-            assert isinstance(answer, Done), answer
+            while not (answers := fleet.wait(60.0)):  # an idle worker first gives a sign of life
+                pass
+            assert isinstance(answers[0], Done), answers
         took = time.perf_counter(), time.thread_time(), time.process_time()
         latency, thread, cpu = (
             min(least, (after - before) / chunks)
@@ -162,11 +165,11 @@ def keeping(size: int) -> tuple[float, float]:
     """Seconds of the disk to commit a part as the driver does, several at once: per part, and per configuration of
     `size` bytes."""
     with TemporaryDirectory(dir=".") as folder:
-        parts = Parts(Path(folder), lambda first, n: _none(), trials=10**9, batch=1)
+        parts = Parts(Manifest(Path(folder)), lambda first, n: _none(), trials=10**9, batch=1)
 
         def each(rows: int) -> float:
-            part = Part(0, rows, pa.py_buffer(np.random.default_rng(0).bytes(size * rows)))
-            commits = Commits(lambda part: parts.keep(*part[:3]))
+            part = Part(0, rows, pa.py_buffer(np.random.default_rng(0).bytes(size * rows)), NO_DIGEST)
+            commits = Commits(lambda part: parts.keep(*part[:4]))
             began = time.perf_counter()
             for first in range(PARTS):
                 commits.put(part._replace(first=first))

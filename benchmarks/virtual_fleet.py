@@ -75,7 +75,7 @@ class VirtualFleet:
         self.workers += takes
         self.sent += 1
         self.longest = max(self.longest, takes)
-        self._happens(done, Done(worker, chunk, Part(chunk.first, count, NOTHING, takes), takes), there=False)
+        self._happens(done, Done(worker, chunk, Part(chunk.first, count, NOTHING, "", takes), takes), there=False)
 
     def end(self, worker: int) -> None: ...
 

@@ -62,9 +62,9 @@ class Parts:
             end = first + self._rows.get(first, 0)
         return gaps
 
-    def keep(self, first: int, rows: int, file: pa.Buffer) -> None:
-        """Commit the results of trials `first` .. `first + rows - 1`, written elsewhere by `encoded`."""
-        store_part(self._manifest, part_name(CONFIGS, first), file, rows=rows)
+    def keep(self, first: int, rows: int, file: pa.Buffer, sha256: str) -> None:
+        """Commit the results of trials `first` .. `first + rows - 1`, written by `encoded` and digested elsewhere."""
+        store_part(self._manifest, part_name(CONFIGS, first), file, rows=rows, sha256=sha256)
         self._rows[first] = rows
 
     def tables(self) -> Iterator[pd.DataFrame]:
@@ -100,21 +100,26 @@ def write_part(manifest: Manifest, name: str, rows: pd.DataFrame) -> None:
 def encoded(rows: pd.DataFrame) -> pa.Buffer:
     """The bytes of a part."""
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    # dictionaries of numbers that are seldom twice the same take longer to try than all the rest
-    repeated = [
-        name
-        for name in table.column_names
-        if rows[name].dtype != np.float64 or (rows[name] == rows[name].iloc[0]).all()
-    ]
+    # dictionaries of numbers that are seldom twice the same take longer to try than all the rest; such numbers, their
+    # bytes put side by side, take a sixth less room
+    numbers = {name: rows[name].to_numpy() for name in table.column_names if rows[name].dtype == np.float64}
+    seldom = [name for name, column in numbers.items() if (column != column[:1]).any()]
     sink = pa.BufferOutputStream()
-    # without the manifest, too, a flipped bit is noticed: in an unchecked page it reads as another number
-    pq.write_table(table, sink, write_page_checksum=True, use_dictionary=repeated)
+    pq.write_table(
+        table,
+        sink,
+        # without the manifest, too, a flipped bit is noticed: in an unchecked page it reads as another number
+        write_page_checksum=True,
+        use_dictionary=[name for name in table.column_names if name not in seldom],
+        column_encoding=dict.fromkeys(seldom, "BYTE_STREAM_SPLIT"),
+        compression="lz4",
+    )
     return sink.getvalue()
 
 
-def store_part(manifest: Manifest, name: str, file: pa.Buffer, *, rows: int) -> None:
+def store_part(manifest: Manifest, name: str, file: pa.Buffer, *, rows: int, sha256: str | None = None) -> None:
     """Write a part whole or not at all; it is on the disk when this returns."""
-    manifest.write(name, lambda opened: opened.write(file), rows=rows)
+    manifest.write(name, lambda opened: opened.write(file), rows=rows, sha256=sha256)
 
 
 def read_part(manifest: Manifest, name: str) -> pd.DataFrame:

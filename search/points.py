@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,12 +22,14 @@ from search.targets import Targets
 class Part(NamedTuple):
     """Trials `first` .. `first + rows - 1`, scored, as the bytes of the Parquet file that keeps them.
 
-    `seconds` went into backtesting them, the rest of a worker's time into all else.
+    `sha256` is the file's where it was written, so that it guards the way here too. `seconds` went into backtesting
+    them, the rest of a worker's time into all else.
     """
 
     first: int
     rows: int
     file: pa.Buffer
+    sha256: str
     seconds: float = 0.0
 
 
@@ -48,7 +51,8 @@ class Points:
         """The trials from `first` on, scored and written."""
         rows = scored(self._space(strategy), self.targets, configurations, metrics)
         rows.insert(0, "trial", first + np.arange(len(rows)))
-        return Part(first, len(rows), encoded(rows))
+        file = encoded(rows)
+        return Part(first, len(rows), file, hashlib.sha256(file).hexdigest())
 
     def _space(self, strategy: Strategy) -> Space:
         return Space(strategy, self.constants, self.dimensions)

@@ -182,7 +182,7 @@ class Study:
     def keep(self, part: Part) -> None:
         """Commit trials that were made and scored elsewhere (`search.points`), whatever was committed before."""
         assert isinstance(self._ledger, Parts)
-        self._ledger.keep(part.first, part.rows, part.file)
+        self._ledger.keep(part.first, part.rows, part.file, part.sha256)
 
     def results(self) -> pd.DataFrame:
         """One row per trial in trial order, columns as `tell` returns them."""

@@ -25,7 +25,10 @@ from cluster.pool import LocalPool, Pool, PoolError
 from cluster.work import HOPELESS, Hope, Stream
 from cluster.worker import Worker
 from kernels import STRATEGIES
+from kernels.errors import InputError
 from search import space as spaces
+from search.manifest import Manifest
+from search.parts import Parts
 from search.points import Part, scored
 from search.space import Space
 
@@ -113,6 +116,18 @@ def test_a_stream_of_which_nothing_can_be_computed_ends_the_run(
         streamed(LocalPool([plan.task]), range(trials), most=5)
 
 
+def test_a_part_that_was_changed_on_its_way_is_noticed(plan: Plan, tmp_path: Path) -> None:
+    (part,) = streamed(LocalPool([plan.task]), range(20), most=20)
+    data = bytearray(part.file)
+    data[len(data) // 2] ^= 1
+    kept = Parts(Manifest(tmp_path / "kept"), lambda first, n: pd.DataFrame(), trials=20, batch=20)
+    kept.keep(part.first, part.rows, pa.py_buffer(bytes(data)), part.sha256)
+    with pytest.raises(InputError, match=r"part-000000000.parquet is damaged \(its SHA-256 is not the one"):
+        list(kept.tables())
+    kept.keep(part.first, part.rows, part.file, part.sha256)
+    same(next(kept.tables()), rows_of([part]))
+
+
 def test_what_is_withdrawn_is_not_computed(plan: Plan) -> None:
     own = LocalPool([plan.task])
     own.stream(0, [range(300)], 30)
@@ -132,7 +147,7 @@ def test_an_error_of_the_disk_is_heard() -> None:
     commits = Commits(keep)
     with pytest.raises(OSError, match="no space left"):
         for first in range(4 + AT_ONCE):
-            commits.put(Part(first, 1, pa.py_buffer(b"")))
+            commits.put(Part(first, 1, pa.py_buffer(b""), ""))
     commits.close()
     assert set(kept) >= {0, 1, 2}
 

@@ -37,9 +37,7 @@ from tracking.links import LOCAL, study_link, trials_link
 from tracking.projection import Projection, first_line, open_projection, plainly, recorded
 from tracking.records import Status, StudyRecord, TrialRecord, UseRecord
 
-WAITING = (
-    2000  # trials that may wait to be written before `record` waits too: a large study's, while its figures are drawn
-)
+WAITING = 2000  # trials that may wait before `record` waits too: all of a large study's, while its figures are drawn
 PATIENCE_SECONDS = 300.0  # for a server that went away, or a file that another program has
 BATCH = 100  # trials between two updates of the running best
 
