@@ -72,6 +72,8 @@ def run(
                     pool.withdraw()
                 else:
                     study.go_on()
+        for study in studies:
+            study.settle()
         if stop():
             raise KeyboardInterrupt
         display.finishing()

@@ -215,6 +215,12 @@ class Running:
         """How often what was lost, in all runs of the study."""
         return dict(self._events.counts)
 
+    def settle(self) -> None:
+        """Wait until all that the pool made is committed."""
+        with self.clock("search"):
+            self._commits.settle()
+        self.done = self._study.done
+
     def happened(self, event: Event) -> None:
         """Write down what was lost, and what became of it."""
         self._events.keep(event)
@@ -223,8 +229,6 @@ class Running:
         """Examine the winner, write, close the records. `together`: its share of what all studies waited for."""
         assert self.baselines is not None
         plan, study, recorder = self.plan, self._study, self._recorder
-        with self.clock("search"):
-            self._commits.settle()
         if recorder and not self._records_all:
             with self.clock("records"):
                 recorder.record(trial_records(plan, self._identity, study.best(plan.config.tracking.max_runs)))

@@ -16,6 +16,8 @@ from kernels import Market
 from kernels.backends import why_not
 from kernels.launch import Backend
 
+os.environ.pop("COLUMNS", None)  # a terminal's width is none of the tests': processes of pytest-xdist inherit one
+
 # The same examples on every machine and every run; a compiled kernel's first call is slow whatever it computes.
 settings.register_profile("hedgegrid", deadline=None, derandomize=True)
 settings.load_profile("hedgegrid")

@@ -18,7 +18,14 @@ from pathlib import Path
 from cluster.progress import PROGRESS, Progress, read_progress
 
 UNTRACKED = "tracking.enabled=false"
-ONE_BATCH = ("search.sampler=random", "search.trials=40000", "search.batch=40000", "market.bars=1500", UNTRACKED)
+ONE_BATCH = (
+    "search.sampler=tpe",
+    "search.trials=1",
+    "search.configs_per_trial=40000",
+    "search.cloud_radius=0.5",
+    "market.bars=1500",
+    UNTRACKED,
+)
 PATIENCE = 90.0  # seconds, of a test on a busy machine
 
 
