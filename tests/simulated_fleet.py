@@ -282,7 +282,7 @@ class SimulatedFleet:
             self._after(seconds, self._finish, worker, lost)
         else:
             metrics: Any = [value(row) for row in rows]
-            made = metrics if sent is not None else Part(chunk.first, len(rows), metrics)
+            made = metrics if sent is not None else Part(chunk.first, len(rows), metrics, sha256="")
             self._after(seconds, self._finish, worker, Done(worker.number, chunk, made, seconds))
 
     def _finish(self, worker: _Worker, answer: Answer) -> None:
