@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from cluster.progress import PROGRESS, Progress, read_progress
 
@@ -32,6 +33,8 @@ PATIENCE = 90.0  # seconds, of a test on a busy machine
 class Driver:
     """`hedgegrid run small.yaml` as a process of its own at a terminal of its own."""
 
+    running: ClassVar[list[Driver]] = []
+
     def __init__(self, *overrides: str, resume: bool = False) -> None:
         words = ["run", "small.yaml", *(word for o in overrides for word in ("--set", o)), *["--resume"] * resume]
         self._terminal, theirs = pty.openpty()
@@ -49,6 +52,7 @@ class Driver:
         self._shown = b""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self.running.append(self)
 
     def press(self, keys: bytes) -> None:
         """Press keys; a terminal turns Ctrl-C into a signal to all processes of its foreground group."""
@@ -56,10 +60,16 @@ class Driver:
 
     def end(self) -> int:
         """Wait for its end: the exit code, negative for a signal that killed it."""
+        self.running.remove(self)
         code = self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         os.close(self._terminal)
         return code
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
 
     @property
     def text(self) -> str:
@@ -83,7 +93,9 @@ def progress(study: str = "small") -> Progress:
 def wait_for(met: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not met():
-        assert time.monotonic() < deadline
+        ended = [driver for driver in Driver.running if driver.over]
+        assert not ended, f"a driver has ended before its time:\n{ended[0].text}"
+        assert time.monotonic() < deadline, [driver.text for driver in Driver.running]
         time.sleep(0.02)
 
 

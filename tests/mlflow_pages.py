@@ -22,6 +22,7 @@ ROWS = """(() => {
 COLUMNS = """[...document.querySelectorAll('.ag-header-cell')]
   .sort((a, b) => a.getBoundingClientRect().x - b.getBoundingClientRect().x).map(cell => cell.innerText)"""
 NAME = "attributes.`Run Name`"
+PRESSES = 4  # of a file, until it shows
 NOT_OURS = (
     "/ajax-api/2.0/mlflow/users/current",  # MLflow asks for a login that only its server with passwords knows
     "ResizeObserver loop completed",  # the table, when its window changes
@@ -52,10 +53,19 @@ def unfold(page: Page) -> None:
     page.click(f'document.querySelector(\'.ag-row[row-index="0"] [col-id="{NAME}"] button\')')
 
 
-def choose_file(page: Page, *names: str) -> None:
-    """Press a file among the artifacts, folder by folder."""
-    for name in names:
+def choose_file(page: Page, name: str, shown: str) -> Any:
+    """Press a file or a folder among the artifacts until the expression `shown` is true, and give its value.
+
+    The list moves while its folders and pictures load, so that a press may miss.
+    """
+    for press in range(1, PRESSES + 1):
         page.click(f"document.querySelector('[artifact-name=\"{name}\"]')")
+        try:
+            return page.wait(shown, 60.0 / PRESSES)
+        except AssertionError:
+            if press == PRESSES:
+                raise
+    return None
 
 
 def errors(page: Page) -> list[str]:

@@ -46,7 +46,8 @@ def main() -> None:
             keep(page, "study")
 
             page.open(own.replace("?", "/artifacts?"))
-            choose_file(page, "figures", "equity.png")
+            choose_file(page, "figures", "document.querySelector('[artifact-name=\"equity.png\"]') !== null")
+            choose_file(page, "equity.png", "[...document.images].some(image => image.naturalWidth > 1000)")
             page.wait("[...document.images].some(image => image.src.startsWith('blob:') && image.naturalWidth > 1000)")
             keep(page, "figure")
 

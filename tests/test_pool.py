@@ -121,6 +121,7 @@ def test_mlflow_is_told_what_a_study_uses_of_its_cluster(
 
     monkeypatch.setattr(output, "draw", lambda *_: ())
     monkeypatch.setattr(dispatch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(dispatch, "USE_SECONDS", 0.0)
     monkeypatch.setattr(running, "watched", partial(running.watched, every=0.1, first=0.1))
     plan = small_plan(tmp_path, "market.bars=120", "compute={backend: numpy, pool: ray, workers: 2}")
     run_one(plan)
@@ -129,7 +130,7 @@ def test_mlflow_is_told_what_a_study_uses_of_its_cluster(
     assert experiment is not None
     (run,) = (r for r in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags)
     used = {name: run.data.metrics[f"system/ray_{name}"] for name in ("workers", "nodes", "cpus", "gpus")}
-    assert used.pop("workers") in (1.0, 2.0)  # a small study may be over before the second stands ready
+    assert used.pop("workers") <= 2.0  # that stood ready when it was looked at
     assert used == {"nodes": 1.0, "cpus": 2.0, "gpus": 0.0}
 
 
