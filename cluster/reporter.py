@@ -20,7 +20,7 @@ from cluster.progress import ENDED, PROGRESS, Best, Count, Pace, Phase, Progress
 from cluster.running import Running
 
 BEAT_SECONDS = 1.0  # between two times that it is written, however little has happened
-SHARE = 0.01  # of a run's time that writing may take, however many studies it has and slow its disk is
+SHARE = 0.01  # of a core that writing may take, however many studies a run has
 
 
 class Reporter:
@@ -77,9 +77,9 @@ class Reporter:
 
     def _beat(self) -> None:
         while not self._over.is_set():
-            since = time.perf_counter()
+            since = time.thread_time()  # of this thread: waiting for others, or for a slow disk, costs nobody anything
             self._write()
-            self._over.wait((time.perf_counter() - since) / SHARE)
+            self._over.wait((time.thread_time() - since) / SHARE)
             self._news.wait(BEAT_SECONDS)
             self._news.clear()
 
