@@ -28,6 +28,7 @@ from search import samplers
 from search.dimension import Choices
 from search.points import Points
 from search.space import Space
+from search.study import Study
 from search.targets import Targets
 from tracking.address import TrackingError, check_tracking_uri
 from tracking.panels import Quantity
@@ -238,6 +239,23 @@ def choice_of(compute: ComputeConfig) -> Choice:
     if compute.address is None:
         return choose(compute.backend, compute.precision)
     return look(compute.address).choose(compute.backend, compute.precision, workers=compute.workers)
+
+
+def open_study(plan: Plan, *, resume: bool) -> Study:
+    """The study of a plan, in its folder; InputError where it may not begin or go on there (`Study.open`)."""
+    search = plan.config.search
+    return Study.open(
+        plan.folder,
+        plan.config.name,
+        plan.space,
+        plan.targets,
+        sampler=search.sampler,
+        trials=search.trials,
+        batch=plan.batch,
+        seed=search.seed,
+        cloud=search.cloud,
+        resume=resume,
+    )
 
 
 def batch_size(config: StudyConfig) -> int:

@@ -16,7 +16,7 @@ from cluster.config import load_study, studies
 from cluster.events import EventLog
 from cluster.identity import Identity, kept_identity
 from cluster.output import FINAL, publish
-from cluster.plan import Plan, make_plan
+from cluster.plan import Plan, make_plan, open_study
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search import mending
@@ -71,19 +71,7 @@ def _repair(folder: Path) -> Repaired:
     entered = mending.enter_unlisted(manifest)
     plan = _plan(folder)
     identity = kept_identity(plan)
-    search = plan.config.search
-    study = Study.open(
-        folder,
-        plan.config.name,
-        plan.space,
-        plan.targets,
-        sampler=search.sampler,
-        trials=search.trials,
-        batch=plan.batch,
-        seed=search.seed,
-        cloud=search.cloud,
-        resume=True,
-    )
+    study = open_study(plan, resume=True)
     wrong = {name: why for name in FINAL if (why := study.manifest.problem(name))}
     if not wrong and pq.read_metadata(folder / "trials.parquet").num_rows != study.trials:
         wrong = {"trials.parquet": "it is of fewer trials"}

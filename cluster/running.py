@@ -19,13 +19,13 @@ from cluster.commits import Commits
 from cluster.events import EventLog
 from cluster.findings import Findings, find, scored_baselines
 from cluster.identity import identify
-from cluster.plan import Plan
+from cluster.plan import Plan, open_study
 from cluster.pool import Event, Pool, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
 from search.points import Part
-from search.study import Batch, Study
+from search.study import Batch
 from tracking.address import TrackingError
 from tracking.machine import watched
 from tracking.recorder import Recorder
@@ -87,19 +87,7 @@ class Running:
         self.baselines: pd.DataFrame | None = None  # until they have been backtested
         self.clock = Clock()
         self._new = not plan.folder.exists()
-        search = plan.config.search
-        self._study = Study.open(
-            plan.folder,
-            plan.config.name,
-            plan.space,
-            plan.targets,
-            sampler=search.sampler,
-            trials=search.trials,
-            batch=plan.batch,
-            seed=search.seed,
-            cloud=search.cloud,
-            resume=resume,
-        )
+        self._study = open_study(plan, resume=resume)
         self.done = self.done_before = self._study.done  # trials
         self.trials = self._study.trials
         self.finished = False

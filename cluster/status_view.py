@@ -116,6 +116,7 @@ def _pace(progress: Progress) -> dict[str, str]:
     if progress.per_second_mean:
         speed = f"{progress.per_second:,.0f} configurations/s of late, {progress.per_second_mean:,.0f}/s in all"
     left = "not known" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} of backtests"
+    left = "no backtests" if progress.seconds_left == 0.0 else left
     workers = f"{progress.workers_ready} of {progress.workers} ready ({progress.where})"
     return {"speed": speed, "left": left, "workers": workers if progress.where else "starting"}
 
