@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cluster.pool import EVENTS, Event
+from search.whole import writing
 
 LOG, QUARANTINED = "events.jsonl", "quarantined.csv"
 
@@ -26,13 +27,15 @@ class EventLog:
         """Write an event down, with the configurations of a quarantined chunk."""
         self.counts[event.kind] += 1
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "kind": event.kind, "text": event.text}
-        with (self._folder / LOG).open("a", encoding="utf-8") as file:
+        path = self._folder / LOG
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(("\n" if self._torn else "") + json.dumps(line) + "\n")
         self._torn = False
         if event.configurations is not None:
             path = self._folder / QUARANTINED
             rows = event.configurations.assign(error=event.text)
-            rows.to_csv(path, mode="a", header=not path.exists(), index=False)
+            with writing(path):
+                rows.to_csv(path, mode="a", header=not path.exists(), index=False)
 
     @property
     def tags(self) -> dict[str, str]:

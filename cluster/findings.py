@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from cluster.advice import advise
-from cluster.events import QUARANTINED
 from cluster.plan import Plan
 from cluster.winner import Winner, examine, path_table
+from kernels.market import FloatArray
 from search.luck import Luck, luck
 from search.study import Study
 
@@ -45,32 +46,35 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     rows = compared(best, baselines)
     paths = path_table(plan, rows)
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
-    chance = _luck(plan, study, best.iloc[0])
+    sharpes, quarantined = _tried(plan, study)
+    chance = _luck(plan, sharpes, best.iloc[0])
     advice = advise(plan, winner, baselines, returns, chance)
-    return Findings(best, baselines, study.importance(), winner, advice, paths, _quarantined(plan, study), chance)
+    return Findings(best, baselines, study.importance(), winner, advice, paths, quarantined, chance)
 
 
-def _luck(plan: Plan, study: Study, winner: pd.Series) -> Luck | None:
+def _tried(plan: Plan, study: Study) -> tuple[FloatArray, int]:
+    """Sharpe ratios a year of every valid configuration of all trials, and how many could not be computed."""
+    sharpes, quarantined = [], 0
+    for table in study.configurations():
+        sharpes.append(table.loc[table["status"] == "ok", plan.space.measured("sharpe")].to_numpy())
+        quarantined += int((table["status"] == "quarantined").sum())
+    return np.concatenate(sharpes), quarantined
+
+
+def _luck(plan: Plan, sharpes: FloatArray, winner: pd.Series) -> Luck | None:
     """What chance would show of all that was tried; None where there are many paths, or nothing to choose from."""
     if plan.market.n_scenarios > 1 or plan.configurations < 2:
         return None
-    column = {name: plan.space.measured(name) for name in ("sharpe", "skew", "kurtosis")}
-    tables = [table.loc[table["status"] == "ok", column["sharpe"]] for table in study.configurations()]
+    sharpe, skew, kurtosis = (float(winner[plan.space.measured(name)]) for name in ("sharpe", "skew", "kurtosis"))
     return luck(
-        pd.concat(tables).to_numpy(),
+        sharpes,
         tried=plan.configurations,
-        sharpe=float(winner[column["sharpe"]]),
-        skew=float(winner[column["skew"]]),
-        kurtosis=float(winner[column["kurtosis"]]),
+        sharpe=sharpe,
+        skew=skew,
+        kurtosis=kurtosis,
         bars=plan.market.n_bars - 1,
         bars_per_year=plan.market.bars_per_year,
     )
-
-
-def _quarantined(plan: Plan, study: Study) -> int:
-    if not (plan.folder / QUARANTINED).exists():
-        return 0
-    return sum(int((table["status"] == "quarantined").sum()) for table in study.configurations())
 
 
 def compared(best: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:

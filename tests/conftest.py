@@ -61,6 +61,18 @@ def undrawn() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as a first study finds it: MLflow's tables (a second's work), nothing of ours."""
+    from tracking.recorder import Recorder  # here, as above
+    from tracking.records import StudyRecord
+
+    path = tmp_path_factory.mktemp("store") / "fresh.db"
+    with Recorder.open(f"sqlite:///{path}", "another", StudyRecord("another", "another")):
+        pass
+    return path
+
+
 @pytest.fixture(scope="session", params=COMPILED)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each compiled backend that can run here; NumPy is what they are compared with."""

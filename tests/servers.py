@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -65,6 +66,44 @@ def mlflow_server(backend: str, folder: Path, *options: str) -> Iterator[Served]
                 each.kill()
         process.kill()
         process.communicate()
+
+
+class Server:
+    """A real MLflow server on loopback that can be killed and started again where it was."""
+
+    def __init__(self, folder: Path, store: Path) -> None:
+        self._folder = folder
+        shutil.copy(store, folder / "server.db")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
+        command += ["--artifacts-destination", str(self._folder / "artifacts")]
+        with (self._folder / "server.log").open("a") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self._folder)
+
+    def wait(self) -> None:
+        for _ in range(900):
+            assert self._process is not None
+            assert self._process.poll() is None, "the server ended before it answered"
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError("the server did not answer within 90 s")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(20)
+            self._process = None
 
 
 def end(process: subprocess.Popen[Any], kind: signal.Signals, seconds: float = 30.0) -> int:

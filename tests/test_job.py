@@ -20,20 +20,9 @@ from cluster.pool import LocalPool
 from cluster.pool import Watch as PoolWatch
 from kernels import METRICS, STRATEGIES, backtest
 from kernels.errors import InputError
-from tracking.recorder import Recorder
-from tracking.records import StudyRecord
 
 TARGETS = ("sharpe", "cagr", "max_drawdown", "consistency")  # of a study file that names none
 CRYPTO_GRID = Path(__file__).resolve().parent.parent / "configs" / "studies" / "tsmom_crypto8_grid.yaml"
-
-
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with MLflow's tables (a second's work) and nothing in it."""
-    path = tmp_path_factory.mktemp("store") / "fresh.db"
-    with Recorder.open(f"sqlite:///{path}", "another", StudyRecord("another", "another")):
-        pass
-    return path
 
 
 @pytest.fixture

@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import Server
 
 from tracking.address import TrackingError, check_tracking_uri, ui_command
 from tracking.recorder import Recorder
@@ -41,15 +38,6 @@ def trial(key: int | str, score: float = 0.5, **metrics: float) -> TrialRecord:
     start = 1_700_000_000_000 + 1000 * (key if isinstance(key, int) else 0)
     tags = {"targets_met": "2 of 4"}
     return TrialRecord(key, {"hedge_strength": 0.3}, {"score": score, **metrics}, start, start + 1000, tags)
-
-
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store as a first study finds it: MLflow's tables (a second's work), no experiment of ours."""
-    path = tmp_path_factory.mktemp("store") / "fresh.db"
-    with Recorder.open(f"sqlite:///{path}", "another", replace(STUDY, study_id="another")):
-        pass
-    return path
 
 
 @pytest.fixture
@@ -313,36 +301,15 @@ def test_the_ui_is_one_command_for_a_file_and_none_for_a_server() -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+def server(tmp_path: Path, fresh_store: Path) -> Iterator[str]:
     """A real MLflow server on a free loopback port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
-    command += ["--artifacts-destination", str(tmp_path / "artifacts")]
-    log = (tmp_path / "server.log").open("w")
-    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=tmp_path)
-    address = f"http://127.0.0.1:{port}"
+    server = Server(tmp_path, fresh_store)
+    server.start()
     try:
-        _wait_for(address, process)
-        yield address
+        server.wait()
+        yield server.uri
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
-        log.close()
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(900):
-        assert process.poll() is None, "the server ended before it answered"
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the server did not answer within 90 s")
+        server.kill()
 
 
 def test_a_server_takes_the_same_records(server: str, capfd: pytest.CaptureFixture[str]) -> None:

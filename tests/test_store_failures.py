@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import Server
 
 import tracking.recorder
 from tracking import store_file
@@ -54,14 +49,6 @@ def assert_complete(uri: str) -> None:
         assert len(client.get_metric_history(run.info.run_id, "score")) == 1
     best = client.get_metric_history(parent.info.run_id, "best_score")
     assert sorted(point.step for point in best) == list(range(TRIALS))
-
-
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "fresh.db"
-    with Recorder.open(f"sqlite:///{path}", "another", StudyRecord("another", "another")):
-        pass
-    return path
 
 
 # ---- a file that another program has
@@ -118,44 +105,6 @@ def test_a_file_locked_for_ever_stops_the_study_with_a_sentence(store: Path, mon
 
 
 # ---- a server that goes away
-
-
-class Server:
-    """A real MLflow server on loopback that can be killed and started again where it was."""
-
-    def __init__(self, folder: Path, store: Path) -> None:
-        self._folder = folder
-        shutil.copy(store, folder / "server.db")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
-        command += ["--artifacts-destination", str(self._folder / "artifacts")]
-        with (self._folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self._folder)
-
-    def wait(self) -> None:
-        for _ in range(900):
-            assert self._process is not None
-            assert self._process.poll() is None, "the server ended before it answered"
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=1).close()
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError("the server did not answer within 90 s")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(20)
-            self._process = None
 
 
 @pytest.fixture(scope="module")
