@@ -22,20 +22,18 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
     WithJsonSchema,
-    model_serializer,
     model_validator,
 )
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
 from cluster.option_config import OptionMarketConfig
+from cluster.search_config import SearchConfig
 from cluster.study_text import FileDumper, apply_overrides, explain, read_yaml, short
 from cluster.study_values import Flag, Moment, Number, Section, Whole
 from kernels.errors import InputError
-from search.cloud import STATISTICS, Cloud
 from search.targets import DEFAULTS
 
 # ---- values
@@ -70,24 +68,7 @@ def _price_of_trading(value: Any) -> Any:
     return value
 
 
-def _radius(value: Any) -> Any:
-    if isinstance(value, dict) or _share(value):
-        return value
-    raise ValueError(f"a share of each range, above 0 and at most 1, or {{start, end}} is needed, got {short(value)}")
-
-
-def _statistic(value: Any) -> Any:
-    if value in STATISTICS or (_share(value) and value < 1.0):
-        return value
-    raise ValueError(f"{', '.join(STATISTICS)} or a quantile between 0 and 1 is needed, got {short(value)}")
-
-
-def _share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 < value <= 1.0
-
-
 Name = Annotated[str, AfterValidator(_name)]
-Share = Annotated[Number, Field(gt=0, le=1)]
 Bps = Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0, lt=10_000)]
 Value = Annotated[Any, BeforeValidator(_parameter_value), WithJsonSchema({"type": ["number", "string", "null"]})]
 
@@ -112,10 +93,6 @@ class TargetKeys(TypedDict, total=False):
     at_most: Number
     reservation: Number
     weight: Number
-
-
-def _kind_of_radius(value: Any) -> str:
-    return "share" if isinstance(value, (int, float)) else "shrinking"
 
 
 def _kind_of_search(value: Any) -> str:
@@ -205,65 +182,6 @@ class CostsConfig(Section):
     impact_coefficient: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0)] = 0.0
     capital: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e6
     adv: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e9
-
-
-class Shrinking(Section):
-    """A radius that falls from `start` at a study's first trial to `end` at its last, by equal factors."""
-
-    start: Share
-    end: Share
-
-
-Radius = Annotated[
-    Annotated[Share, Tag("share")] | Annotated[Shrinking, Tag("shrinking")],
-    Discriminator(_kind_of_radius),
-    BeforeValidator(_radius),
-]
-
-
-class SearchConfig(Section):
-    """Where to look: every grid point, or `trials` points of a sampler, `batch` at a time.
-
-    A sampler that learns may be told the `cloud_statistic` of `configs_per_trial` configurations, which lie within
-    `cloud_radius` of each parameter's range round the point it suggested.
-
-    `scope` portfolio is one study of all tickers together, per_ticker one for each of `market.tickers`. Where the
-    market has many paths, metrics are computed on each and then taken `over_paths`: median, mean or a quantile.
-    """
-
-    sampler: Literal["grid", "random", "sobol", "tpe", "cmaes", "nsga2"] = "grid"
-    trials: Annotated[Whole, Field(ge=1)] | None = None
-    batch: Annotated[Whole, Field(ge=1)] | None = None
-    seed: Annotated[Whole, Field(ge=0)] = 0
-    scope: Literal["portfolio", "per_ticker"] = "portfolio"
-    over_paths: Literal["median", "mean"] | Annotated[Number, Field(gt=0, lt=1)] = "median"
-    configs_per_trial: Annotated[Whole, Field(ge=1)] = 1
-    cloud_radius: Radius = 0.1
-    cloud_statistic: Annotated[str | Number, BeforeValidator(_statistic)] = "median"
-
-    @model_validator(mode="after")
-    def _ends(self) -> SearchConfig:
-        if self.sampler != "grid" and self.trials is None:
-            raise ValueError(f"trials is needed with sampler {self.sampler}; only a grid ends by itself")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _plain(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = written(self)
-        if self.cloud is None:  # a study without clouds reads, and is told from others, as before there were any
-            for key in ("configs_per_trial", "cloud_radius", "cloud_statistic"):
-                if content[key] == type(self).model_fields[key].default:
-                    del content[key]
-        return content
-
-    @property
-    def cloud(self) -> Cloud | None:
-        """The cloud of a trial, None where a trial is one configuration."""
-        if self.configs_per_trial == 1:
-            return None
-        radius = self.cloud_radius
-        start, end = (radius.start, radius.end) if isinstance(radius, Shrinking) else (radius, radius)
-        return Cloud(self.configs_per_trial, start, end, self.cloud_statistic)
 
 
 class ComputeConfig(Section):
