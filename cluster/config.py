@@ -31,6 +31,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one below Pyth
 
 from cluster.option_config import OptionMarketConfig
 from cluster.search_config import SearchConfig
+from cluster.selection_config import SelectionConfig
 from cluster.study_text import FileDumper, apply_overrides, explain, read_yaml, short
 from cluster.study_values import Flag, Moment, Number, Section, Whole
 from kernels.errors import InputError
@@ -242,6 +243,7 @@ class StudyConfig(Section):
     strategy: StrategyConfig
     costs: CostsConfig = CostsConfig()
     search: SearchConfig = SearchConfig()
+    selection: SelectionConfig = SelectionConfig()
     targets: dict[str, TargetKeys | None] = Field(default_factory=_default_targets, min_length=1)
     compute: ComputeConfig = ComputeConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -304,12 +306,13 @@ def resolved_yaml(study: StudyConfig) -> str:
 
 
 def study_digest(study: StudyConfig) -> str:
-    """SHA-256 of what decides the results: market, strategy, costs, search, targets and precision.
+    """SHA-256 of what decides the results: market, strategy, costs, search, selection, targets and precision.
 
     The name, the question, the tracking and who computes may change between two runs of one study. The order
     of the searched parameters counts, since it numbers the trials.
     """
-    content = study.model_dump(mode="json", include={"market", "strategy", "costs", "search", "targets"})
+    content = study.model_dump(mode="json", include={"market", "strategy", "costs", "search", "selection", "targets"})
+    del content["selection"]["replicates"]  # they are drawn when the search is over
     content["precision"] = study.compute.precision
     text = json.dumps(_canonical(content), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -89,7 +89,7 @@ def scored_baselines(plan: Plan, metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(
         [
             plan.baselines.reset_index(drop=True),
-            metrics.drop(columns="status").rename(columns=plan.space.measured),
+            metrics[list(plan.strategy.metrics)].rename(columns=plan.space.measured),
             scores,
         ],
         axis="columns",

@@ -69,7 +69,7 @@ def _today(plan: Plan) -> Identity:
     return Identity(
         study_id=f"{plan.config.name}-{uuid.uuid4().hex[:8]}",
         study_digest=study_digest(plan.config),
-        data_digest=plan.market.digest,
+        data_digest=plan.data_digest,
         code_digest=None if plan.code is None else hashlib.sha256(plan.code.encode()).hexdigest(),
         version=version("hedgegrid"),
         backend=plan.choice.backend.name,
@@ -94,6 +94,8 @@ def _other_rules(kept: StudyConfig, now: StudyConfig) -> Iterator[str]:
     today = {f"costs.{key}": value for key, value in now.costs.model_dump().items()}
     today["compute.precision"] = now.compute.precision
     for settings, config in ((then, kept), (today, now)):
+        settings.update({f"selection.{key}": value for key, value in config.selection.model_dump().items()})
+        del settings["selection.replicates"]
         settings["strategy.compare"] = config.strategy.compare
     yield from (
         f"{key} was {then[key]} when this study began, is {today[key]} now" for key in then if then[key] != today[key]

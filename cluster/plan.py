@@ -14,6 +14,7 @@ import pandas as pd
 
 from cluster import sources
 from cluster.config import ComputeConfig, StudyConfig
+from cluster.holdout import Holdout, hide, periods
 from cluster.pool import cores
 from cluster.ray_cluster import look
 from cluster.study_text import missing_file
@@ -26,6 +27,7 @@ from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
 from search import samplers
 from search.dimension import Choices
+from search.periods import Periods
 from search.points import Points
 from search.space import Space
 from search.study import Study
@@ -46,7 +48,9 @@ class Plan:
 
     config: StudyConfig
     folder: Path
-    market: Market | OptionMarket
+    market: Market | OptionMarket  # what the search sees of it
+    holdout: Holdout | None
+    periods: Periods | None
     strategy: Strategy
     code: str | None
     costs: Costs
@@ -70,6 +74,7 @@ class Plan:
             self.off,
             self.config.search.over_paths,
             self._points,
+            self.periods,
         )
 
     @property
@@ -78,6 +83,16 @@ class Plan:
         if search.sampler not in samplers.POINTS:
             return None
         return Points(space.constants, space.dimensions, self.targets, search.sampler, search.seed)
+
+    @property
+    def data_digest(self) -> str:
+        """Names the whole history, whatever the search sees of it."""
+        return (self.holdout.market if self.holdout else self.market).digest
+
+    @property
+    def looks_back(self) -> int:
+        """Bars before the first order, with the largest parameters that the study asks for."""
+        return _looks_back(self.space, self.baselines)
 
     @property
     def off(self) -> frozenset[str]:
@@ -201,7 +216,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     attempt(lambda: _check_writable(folder))
     if market is not None:
         attempt(lambda: market_planes(market, costs))
-    space = baselines = trials = None
+    space = baselines = trials = cut = kept = None
     if strategy is not None:
         space = attempt(lambda: Space.of(strategy, fixed=study.fixed, search=study.search))
     if space is not None:
@@ -220,9 +235,13 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         if market is not None:
             attempt(lambda: _check_length(market, space, baselines))
             attempt(lambda: space.strategy.check_market(market, _ends(space, baselines)))
+            back, rule = _looks_back(space, baselines), space.strategy.name
+            cut = attempt(lambda: hide(market, config.selection, looks_back=back, rule=rule))
+            if cut is not None and targets is not None:
+                kept = attempt(lambda: periods(cut[0], config.selection, targets, looks_back=back, rule=rule))
     if problems:
         raise InputError(problems)
-    assert market is not None
+    assert cut is not None
     assert strategy is not None
     assert targets is not None
     assert space is not None
@@ -230,7 +249,19 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     assert choice is not None
     assert trials is not None
     return Plan(
-        config, folder, market, strategy, code, costs, space, targets, baselines, choice, trials, batch_size(config)
+        config,
+        folder,
+        *cut,
+        kept,
+        strategy,
+        code,
+        costs,
+        space,
+        targets,
+        baselines,
+        choice,
+        trials,
+        batch_size(config),
     )
 
 
@@ -294,13 +325,18 @@ def _check_writable(folder: Path) -> None:
 
 def _check_length(market: Market | OptionMarket, space: Space, baselines: pd.DataFrame | None) -> None:
     """A market must outlast the longest warm-up that the study asks for."""
-    rows = [_largest(space), *([] if baselines is None else _rows(baselines))]
-    need = max(space.strategy.warm_up(row) for row in rows)
+    need = _looks_back(space, baselines)
     if market.n_bars <= need + 1:
         raise InputError(
             f"market: {space.strategy.name} places its first order after up to {need} bars with these parameters, and "
             f"the market has {market.n_bars}; take a longer history (start, end) or search shorter windows"
         )
+
+
+def _looks_back(space: Space, baselines: pd.DataFrame | None) -> int:
+    """The longest warm-up that the study asks for, in bars."""
+    rows = [_largest(space), *([] if baselines is None else _rows(baselines))]
+    return max(space.strategy.warm_up(row) for row in rows)
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from cluster.pool import Event, Pool, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search.lock import release
+from search.periods import is_result
 from search.points import Part
 from search.study import Batch
 from tracking.address import TrackingError
@@ -183,8 +184,9 @@ class Running:
             self._commits.put(part)
             if recorded:
                 self._commits.settle()  # what has no part has no run
-        columns = None if recorded else ["trial", "score"]
-        rows: pd.DataFrame = pq.read_table(pa.BufferReader(part.file), columns=columns).to_pandas()
+        file = pq.ParquetFile(pa.BufferReader(part.file))
+        columns = filter(is_result, file.schema_arrow.names) if recorded else ("trial", "score")
+        rows: pd.DataFrame = file.read(list(columns)).to_pandas()
         if self._recorder and recorded:
             with self.clock("records"):
                 self._recorder.record(trial_records(self.plan, self._identity, rows))

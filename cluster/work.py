@@ -240,9 +240,7 @@ class Stream:
 
 def quarantined(task: Task, rows: int) -> pd.DataFrame:
     """The metrics of configurations that could not be computed: none, and a status that says so."""
-    return pd.DataFrame(
-        {name: np.full(rows, np.nan) for name in task.rule.metrics} | {"status": ["quarantined"] * rows}
-    )
+    return pd.DataFrame({name: np.full(rows, np.nan) for name in task.columns} | {"status": ["quarantined"] * rows})
 
 
 def chunk_name(tasks: Sequence[Task], task: int, first: int, rows: int) -> str:
@@ -254,7 +252,7 @@ def _joined(parts: Sequence[pd.DataFrame], task: Task) -> pd.DataFrame:
     """The metrics of a task's chunks as one table; of none, a table without rows."""
     if parts:
         return pd.concat(parts, ignore_index=True)
-    metrics = {name: pd.Series(dtype=np.float64) for name in task.rule.metrics}
+    metrics = {name: pd.Series(dtype=np.float64) for name in task.columns}
     return pd.DataFrame(metrics | {"status": pd.Series(dtype="str")})
 
 

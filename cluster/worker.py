@@ -13,6 +13,7 @@ from kernels.backends import choose
 from kernels.engine import Engine
 from kernels.metrics import OverPaths
 from kernels.option_market import OptionMarket
+from search.periods import Periods
 from search.points import Part, Points
 
 
@@ -29,11 +30,21 @@ class Task:
     off: frozenset[str] = field(default_factory=frozenset)
     over_paths: OverPaths = "median"
     points: Points | None = None  # where the study's points are known beforehand
+    periods: Periods | None = None  # of a market of one history
 
     @property
     def rule(self) -> Strategy:
         """The strategy."""
         return load_strategy(self.strategy, self.code)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a worker says of a configuration, beside its status."""
+        return (*self.rule.metrics, *(self.periods.columns if self.periods else ()))
+
+    def metrics(self, engine: Engine, configurations: pd.DataFrame) -> pd.DataFrame:
+        """`columns` and `status` of every configuration, by this task's engine."""
+        return engine.metrics(configurations, self.periods.keep if self.periods else None)
 
     def engine(self, threads: int | None = None) -> Engine:
         """The engine that runs this task in this process."""
@@ -56,7 +67,7 @@ class Worker:
         """Metrics of every configuration of a chunk of that task, in its order."""
         if task not in self._engines:
             self._engines[task] = self._tasks[task].engine(self._threads)
-        return to_arrow(self._engines[task].metrics(from_arrow(chunk)))
+        return to_arrow(self._tasks[task].metrics(self._engines[task], from_arrow(chunk)))
 
     def timed(self, task: int, chunk: pa.Table) -> tuple[pa.Table, float]:
         """The same, and the seconds it took here."""

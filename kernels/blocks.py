@@ -152,18 +152,44 @@ class BlockStatistics:
         Sums add; the drawdown monoid composes as E = Ea Eb, P = max(Pa, Ea Pb), m = min(ma, Ea mb),
         D = max(Da, Db, 1 - Ea mb / Pa).
         """
-        picked = np.arange(len(self.blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
-        names = sums_of(self.account)
-        total = dict(zip(names, self.values[:, picked[0]], strict=True))
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            for b in picked[1:]:
-                block = dict(zip(names, self.values[:, b], strict=True))
-                scale, peak = total["growth"], total["peak"]
-                joined = 1.0 - scale * block["trough"] / peak
-                total["drawdown"] = np.fmax(np.fmax(total["drawdown"], block["drawdown"]), joined)
-                total["peak"] = np.maximum(peak, scale * block["peak"])
-                total["trough"] = np.minimum(total["trough"], scale * block["trough"])
-                total["growth"] = scale * block["growth"]
-                for name in total.keys() - JOINED:
-                    total[name] = total[name] + block[name]
+        total = self.composed(chosen)
+        for name in sums_of(self.account):
+            total[name]
         return total
+
+    def composed(self, chosen: NDArray[np.int64] | None = None) -> Composed:
+        """The same, each sum composed when it is first asked for."""
+        picked = np.arange(len(self.blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
+        return Composed(self, picked)
+
+
+class Composed(dict[str, FloatArray]):
+    """The sums of some blocks joined, (C,) each, composed when they are first asked for."""
+
+    def __init__(self, statistics: BlockStatistics, picked: NDArray[np.int64]) -> None:
+        super().__init__()
+        self._statistics, self._picked = statistics, picked
+
+    def __missing__(self, name: str) -> FloatArray:
+        if name in JOINED:
+            self.update(self._joined())
+        else:
+            blocks = self._statistics.of(name)
+            total = blocks[self._picked[0]]
+            for b in self._picked[1:]:
+                total = total + blocks[b]
+            self[name] = total
+        return self[name]
+
+    def _joined(self) -> dict[str, FloatArray]:
+        growths, peaks, troughs, drawdowns = (self._statistics.of(name) for name in JOINED)
+        first = self._picked[0]
+        growth, peak, trough, drawdown = growths[first], peaks[first], troughs[first], drawdowns[first]
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            for b in self._picked[1:]:
+                below = growth * troughs[b]
+                drawdown = np.fmax(np.fmax(drawdown, drawdowns[b]), 1.0 - below / peak)
+                peak = np.maximum(peak, growth * peaks[b])
+                trough = np.minimum(trough, below)
+                growth = growth * growths[b]
+        return dict(zip(JOINED, (growth, peak, trough, drawdown), strict=True))

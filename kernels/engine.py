@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ BANK_BYTES = 512 * 2**20  # slices of banks of one launch
 LARGER = 4  # times the bytes that a launch may return, where that fills the lanes a backend runs side by side
 
 Configurations = pd.DataFrame | Mapping[str, Any] | Iterable[Mapping[str, Any]]
+Keep = Callable[[BlockStatistics], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,10 @@ class Engine:
         statistics = self._statistics(values.reshape(*values.shape[:2], S * C))
         return Backtest(frame, statistics, self.backend.name)
 
-    def metrics(self, configurations: pd.DataFrame) -> pd.DataFrame:
+    def metrics(self, configurations: pd.DataFrame, also: Keep | None = None) -> pd.DataFrame:
         """Only the metrics of every row: block statistics are dropped launch by launch, so memory stays flat in C.
+
+        `also` makes further columns of the block statistics, (C, columns) of a launch.
 
         One launch is measured while the next one runs: both leave Python's lock alone.
         """
@@ -108,7 +111,7 @@ class Engine:
             for rows, part in self.stream(configurations):
                 if measuring:
                     frames.append(measuring.result())
-                measuring = beside.submit(self._rows_of_metrics, rows, part)
+                measuring = beside.submit(self._rows_of_metrics, rows, part, also)
             assert measuring is not None
             frames.append(measuring.result())
         return pd.concat(frames).sort_index().set_axis(configurations.index)
@@ -129,8 +132,11 @@ class Engine:
     def _statistics(self, values: FloatArray) -> BlockStatistics:
         return BlockStatistics(self.blocks, values, self.strategy.account)
 
-    def _rows_of_metrics(self, rows: NDArray[np.int64], statistics: BlockStatistics) -> pd.DataFrame:
-        return self._metrics(statistics).set_axis(rows)
+    def _rows_of_metrics(
+        self, rows: NDArray[np.int64], statistics: BlockStatistics, also: Keep | None = None
+    ) -> pd.DataFrame:
+        frame = self._metrics(statistics)
+        return (frame if also is None else pd.concat([frame, also(statistics)], axis="columns")).set_axis(rows)
 
     def _metrics(self, statistics: BlockStatistics) -> pd.DataFrame:
         return aggregate(statistics, self.market.bars_per_year, self.market.n_scenarios, self.over_paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from numbers import Real
@@ -146,6 +146,11 @@ class Market:
         """The (T, A) arrays that this market has, by name."""
         named = {name: getattr(self, name) for name in (*PRICES, "volume")}
         return {name: array for name, array in named.items() if array is not None}
+
+    def until(self, bar: int) -> Market:
+        """The bars before that one."""
+        seen: dict[str, Any] = {name: column[:bar] for name, column in self.columns.items()}
+        return replace(self, timestamps=self.timestamps[:bar], **seen)
 
     @cached_property
     def calendar(self) -> Calendar:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -93,34 +95,35 @@ def _except(where: NDArray[np.bool_], number: float, values: FloatArray) -> Floa
 
 
 def measure(
-    statistics: BlockStatistics, bars_per_year: float, chosen: NDArray[np.int64] | None = None
+    statistics: BlockStatistics,
+    bars_per_year: float,
+    chosen: NDArray[np.int64] | None = None,
+    names: Sequence[str] | None = None,
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Every metric of the chosen blocks as rows of (M, C), in the catalogue's order, and which configurations are valid."""
+    """Metrics of the chosen blocks as rows of (M, C), and which configurations are valid.
+
+    Every metric in the catalogue's order, or the `names` asked for in theirs: then only the sums that these are made of
+    are composed, and say what is valid.
+    """
     picked = np.arange(len(statistics.blocks)) if chosen is None else np.asarray(chosen, dtype=np.int64)
-    catalogue = catalogue_of(statistics)
     sums = statistics.values  # noqa: PD011 - an array
     C = sums.shape[2]
-    values, ok = np.empty((len(catalogue), C)), np.empty(C, dtype=bool)
+    values, ok = np.empty((len(catalogue_of(statistics) if names is None else names), C)), np.empty(C, dtype=bool)
     for first in range(0, C, CACHE_COLUMNS):
         part = slice(first, first + CACHE_COLUMNS)
-        found, ok[part] = _measure(replace(statistics, values=sums[:, :, part]), bars_per_year, picked)
-        for row, name in enumerate(catalogue):
-            values[row, part] = found[name]
+        values[:, part], ok[part] = _measure(replace(statistics, values=sums[:, :, part]), bars_per_year, picked, names)
     return values, ok
 
 
 def _measure(
-    statistics: BlockStatistics, bars_per_year: float, picked: NDArray[np.int64]
-) -> tuple[dict[str, FloatArray], NDArray[np.bool_]]:
-    """The metrics by name, (C,) each, and which configurations are valid."""
+    statistics: BlockStatistics, bars_per_year: float, picked: NDArray[np.int64], names: Sequence[str] | None
+) -> tuple[list[FloatArray], NDArray[np.bool_]]:
+    """The metrics asked for, (C,) each, and which configurations are valid."""
     blocks = statistics.blocks
-    s = statistics.compose(picked)
+    s = statistics.compose(picked) if names is None else statistics.composed(picked)
     n = float(blocks.bars[picked].sum())
     years, days = n / bars_per_year, blocks.days(picked)
     annual = np.sqrt(bars_per_year)
-    ok = s["trough"] > 0.0
-    for total in s.values():
-        ok &= np.isfinite(total)
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = s["r1"] / n
@@ -129,37 +132,55 @@ def _measure(
         _except(spread <= ROUNDING * s["r2"], 0.0, spread)
         deviation = np.sqrt(spread / max(n - 1.0, 1.0))
         variance = spread / n  # the moments' own
-        third = s["r3"] / n - 3.0 * mean * s["r2"] / n + 2.0 * mean * square
-        fourth = s["r4"] / n - 4.0 * mean * s["r3"] / n + 6.0 * square * s["r2"] / n - 3.0 * square * square
-        losses = s["losses"]
-        loss_spread = np.maximum(s["loss2"] - _ratio(s["loss1"] * s["loss1"], losses), 0.0)
-        _except(loss_spread <= ROUNDING * s["loss2"], 0.0, loss_spread)
-        loss_deviation = _except(losses <= 1.0, 0.0, np.sqrt(loss_spread / np.maximum(losses - 1.0, 1.0)))
-        cagr = s["growth"] ** (DAYS_PER_YEAR / days) - 1.0 if days > 0.0 else np.full_like(mean, np.nan)
         flat = deviation == 0.0
         months = statistics.of("growth")[picked]
-        found = {
-            "total_return": s["growth"] - 1.0,
+
+        def third() -> FloatArray:
+            return np.asarray(s["r3"] / n - 3.0 * mean * s["r2"] / n + 2.0 * mean * square)
+
+        def fourth() -> FloatArray:
+            return np.asarray(
+                s["r4"] / n - 4.0 * mean * s["r3"] / n + 6.0 * square * s["r2"] / n - 3.0 * square * square
+            )
+
+        def loss_deviation() -> FloatArray:
+            losses = s["losses"]
+            loss_spread = np.maximum(s["loss2"] - _ratio(s["loss1"] * s["loss1"], losses), 0.0)
+            _except(loss_spread <= ROUNDING * s["loss2"], 0.0, loss_spread)
+            return _except(losses <= 1.0, 0.0, np.sqrt(loss_spread / np.maximum(losses - 1.0, 1.0)))
+
+        @cache
+        def cagr() -> FloatArray:
+            return s["growth"] ** (DAYS_PER_YEAR / days) - 1.0 if days > 0.0 else np.full_like(mean, np.nan)
+
+        formulas: dict[str, Callable[[], FloatArray]] = {
+            "total_return": lambda: s["growth"] - 1.0,
             "cagr": cagr,
-            "volatility": deviation * annual,
-            "sharpe": _except(flat, 0.0, mean / deviation * annual),
-            "sortino": _ratio(mean * annual, np.sqrt(s["loss2"] / n)),
-            "calmar": _ratio(cagr, s["drawdown"]),
-            "max_drawdown": s["drawdown"],
-            "cagr_to_volatility": _ratio(cagr, deviation * annual),
-            "cagr_to_loss_deviation": _ratio(cagr, loss_deviation * annual),
-            "consistency": (months > 1.0).mean(axis=0),
-            "win_rate": _ratio(s["wins"], s["trades"]),
-            "profit_factor": _ratio(s["r1"] - s["loss1"], 0.0 - s["loss1"]),  # never minus zero
-            "skew": _except(flat, 0.0, third / (variance * np.sqrt(variance))),
-            "kurtosis": _except(flat, 0.0, fourth / (variance * variance)),
-            "expected_shortfall_95": expected_shortfall(months.T - 1.0),
-            "turnover": s["turnover"] / years,
-            "orders": s["orders"],
-            "trades": s["trades"],
-            "cost_paid": s["cost"] / years,
-            "exposure": s["gross"] / n,
-            "net_exposure": s["net"] / n,
-            "hedged_share": s["hedged"] / n,
+            "volatility": lambda: deviation * annual,
+            "sharpe": lambda: _except(flat, 0.0, mean / deviation * annual),
+            "sortino": lambda: _ratio(mean * annual, np.sqrt(s["loss2"] / n)),
+            "calmar": lambda: _ratio(cagr(), s["drawdown"]),
+            "max_drawdown": lambda: s["drawdown"],
+            "cagr_to_volatility": lambda: _ratio(cagr(), deviation * annual),
+            "cagr_to_loss_deviation": lambda: _ratio(cagr(), loss_deviation() * annual),
+            "consistency": lambda: (months > 1.0).mean(axis=0),
+            "win_rate": lambda: _ratio(s["wins"], s["trades"]),
+            "profit_factor": lambda: _ratio(s["r1"] - s["loss1"], 0.0 - s["loss1"]),  # never minus zero
+            "skew": lambda: _except(flat, 0.0, third() / (variance * np.sqrt(variance))),
+            "kurtosis": lambda: _except(flat, 0.0, fourth() / (variance * variance)),
+            "expected_shortfall_95": lambda: expected_shortfall(months.T - 1.0),
+            "turnover": lambda: s["turnover"] / years,
+            "orders": lambda: s["orders"],
+            "trades": lambda: s["trades"],
+            "cost_paid": lambda: s["cost"] / years,
+            "exposure": lambda: s["gross"] / n,
+            "net_exposure": lambda: s["net"] / n,
+            "hedged_share": lambda: s["hedged"] / n,
         }
-    return found | statistics.account.measure(s, n, years), ok
+        wanted = catalogue_of(statistics) if names is None else names
+        own = statistics.account.measure(s, n, years) if any(name not in formulas for name in wanted) else {}
+        found = [formulas[name]() if name in formulas else own[name] for name in wanted]
+    ok = s["trough"] > 0.0
+    for total in s.values():
+        ok &= np.isfinite(total)
+    return found, ok

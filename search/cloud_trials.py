@@ -10,6 +10,7 @@ import pandas as pd
 from search.cloud import Cloud
 from search.manifest import Manifest
 from search.parts import found, part_name, part_names, read_part, write_part
+from search.periods import is_over_time, is_result, only
 from search.space import Space
 from search.trials import Trials
 
@@ -63,7 +64,9 @@ class CloudTrials:
         self._keep(rows)
         size = self._cloud.size
         scores = rows["score"].to_numpy().reshape(-1, size)
-        points = rows.iloc[::size].drop(columns="member").reset_index(drop=True)
+        points = only(
+            is_result, rows.iloc[::size].drop(columns="member").reset_index(drop=True)
+        )  # the part has the rest
         trials = pd.concat([points, self._cloud.summary(scores)], axis="columns")
         members = self._cloud.carriers(scores, trials["cloud_score"].to_numpy())
         carriers = rows.iloc[members + size * trials.index.to_numpy()]
@@ -78,7 +81,13 @@ class CloudTrials:
     def configurations(self) -> Iterator[pd.DataFrame]:
         """Every configuration of every trial told, part by part, with `trial` and `member` (0: the point itself)."""
         for start in range(0, self._trials.done, self._batch):
-            rows = read_part(self._manifest, part_name(CLOUDS, start))
+            rows = read_part(self._manifest, part_name(CLOUDS, start), is_result)
+            yield rows[rows["trial"] < self._trials.done]
+
+    def over_time(self) -> Iterator[pd.DataFrame]:
+        """What is kept of every configuration of every trial told over time, part by part."""
+        for start in range(0, self._trials.done, self._batch):
+            rows = read_part(self._manifest, part_name(CLOUDS, start), is_over_time)
             yield rows[rows["trial"] < self._trials.done]
 
     def _keep(self, rows: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from kernels.errors import InputError
 from search.manifest import Manifest, damaged
+from search.periods import is_over_time, is_result
 
 CONFIGS = "configs"
 PARTS = "part-*.parquet"
@@ -70,7 +71,12 @@ class Parts:
     def tables(self) -> Iterator[pd.DataFrame]:
         """The results, batch by batch, in trial order."""
         for first in sorted(self._rows):
-            yield read_part(self._manifest, part_name(CONFIGS, first))
+            yield read_part(self._manifest, part_name(CONFIGS, first), is_result)
+
+    def over_time(self) -> Iterator[pd.DataFrame]:
+        """What is kept of every configuration over time, batch by batch, in trial order."""
+        for first in sorted(self._rows):
+            yield read_part(self._manifest, part_name(CONFIGS, first), is_over_time)
 
     def configurations(self) -> Iterator[pd.DataFrame]:
         """The same: every trial is one configuration."""
@@ -122,11 +128,13 @@ def store_part(manifest: Manifest, name: str, file: pa.Buffer, *, rows: int, sha
     manifest.write(name, lambda opened: opened.write(file), rows=rows, sha256=sha256)
 
 
-def read_part(manifest: Manifest, name: str) -> pd.DataFrame:
-    """The rows of a part; InputError where it is damaged."""
+def read_part(manifest: Manifest, name: str, wanted: Callable[[str], bool] | None = None) -> pd.DataFrame:
+    """The rows of a part, all columns or those `wanted`; InputError where it is damaged."""
     data = manifest.read(name)
     try:
-        rows: pd.DataFrame = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).to_pandas()
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        columns = None if wanted is None else [name for name in file.schema_arrow.names if wanted(name)]
+        rows: pd.DataFrame = file.read(columns).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise InputError(damaged(manifest.folder / name, error)) from error
     return rows

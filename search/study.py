@@ -21,6 +21,7 @@ from search.journal import begin
 from search.lock import hold
 from search.manifest import Manifest
 from search.parts import CONFIGS, Parts, evaluated, part_names
+from search.periods import is_result, only
 from search.points import Part, scored
 from search.space import Space
 from search.targets import Targets
@@ -52,6 +53,8 @@ class Ledger(Protocol):
     def tables(self) -> Iterator[pd.DataFrame]: ...  # noqa: D102
 
     def configurations(self) -> Iterator[pd.DataFrame]: ...  # noqa: D102
+
+    def over_time(self) -> Iterator[pd.DataFrame]: ...  # noqa: D102
 
 
 class Study:
@@ -173,7 +176,7 @@ class Study:
         rows.insert(0, "trial", batch.first + np.arange(len(rows)) // size)
         if self._cloud:
             rows.insert(1, "member", np.arange(len(rows)) % size)
-        return self._ledger.tell(rows)
+        return only(is_result, self._ledger.tell(rows))
 
     def missing(self) -> list[range] | None:
         """The trials without a result, where their points are known beforehand; None where they are learnt."""
@@ -197,6 +200,11 @@ class Study:
         """Every configuration evaluated, in pieces, in trial order: of clouds also the others than the point, with
         their `member`; else the same as `tables`."""
         return self._ledger.configurations()
+
+    def over_time(self) -> Iterator[pd.DataFrame]:
+        """Of every configuration evaluated, as `configurations` has them: trial, status, and what is kept of it over time
+        (`search.periods.Periods.columns`) where anything is."""
+        return self._ledger.over_time()
 
     def best(self, n: int) -> pd.DataFrame:
         """The n trials of highest score (of clouds `cloud_score`), best first, the earlier first among equals."""

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from kernels.errors import InputError
 from search.journal import Marks, cut, damage, mend, unmarked
 from search.manifest import Manifest
+from search.periods import is_over_time, is_result, only
 from search.quiet import quiet
 from search.samplers import LEARNERS, SeededByTrial
 from search.space import Space
@@ -102,6 +103,15 @@ class Trials:
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """The results in one table, in trial order."""
+        for table in self._told_rows():
+            yield only(is_result, table)
+
+    def over_time(self) -> Iterator[pd.DataFrame]:
+        """What is kept of every trial over time, in one table, in trial order."""
+        for table in self._told_rows():
+            yield only(is_over_time, table)
+
+    def _told_rows(self) -> Iterator[pd.DataFrame]:
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if complete:
             results = pd.DataFrame([trial.user_attrs[RESULT] for trial in complete])

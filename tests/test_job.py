@@ -143,7 +143,7 @@ def test_the_best_configuration_run_again_gives_its_numbers(finished: job.Outcom
     assert {name: again[name].iloc[0] for name in METRICS} == best["metrics"]
     table = configs(plan)
     assert best["score"] == table["score"].max() == finished.found.best["score"].iloc[0]
-    assert best["from"]["data_digest"] == plan.market.digest
+    assert best["from"]["data_digest"] == plan.data_digest
 
 
 def test_figures_are_pictures_and_one_page(finished: job.Outcome) -> None:
