@@ -7,7 +7,7 @@ the strategy and the account carries over block edges, so a partition never chan
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,19 @@ def accumulate(sums: BlockSums, outcome: Outcome) -> BlockSums:
         parts=type(sums.parts)(*(kept + part for kept, part in zip(sums.parts, outcome.parts, strict=True))),
     )
 
+
+class BarReturn(NamedTuple):
+    """Of a block only the sum of its returns: all that is kept where nothing but the returns of bars is wanted."""
+
+    r1: Any = accumulator(0.0)
+
+
+def add_return(sums: BarReturn, outcome: Outcome) -> BarReturn:
+    """Add one bar."""
+    return BarReturn(sums.r1 + wide(outcome.bar_return))
+
+
+Kept = Literal["sums", "returns"]  # of a block: `BlockSums`, or `BarReturn` alone
 
 SUMS = tuple(leaves(BlockSums()))
 JOINED = ("growth", "peak", "trough", "drawdown")  # the drawdown monoid; all other sums add

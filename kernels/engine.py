@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kernels.account import Costs
 from kernels.backends import choose
 from kernels.backends.numpy import walk
-from kernels.blocks import Blocks, BlockStatistics, sums_of
+from kernels.blocks import Blocks, BlockStatistics, Kept, sums_of
 from kernels.errors import InputError
 from kernels.launch import Backend, Launch
 from kernels.market import FloatArray, Market
@@ -129,6 +129,21 @@ class Engine:
         ((_, launch),) = self._launches(encode(self.strategy, configuration), blocks)
         return BlockStatistics(blocks, self.backend.run(launch, blocks), self.strategy.account)
 
+    def returns(self, configurations: pd.DataFrame) -> FloatArray:
+        """The return of every bar of every row on a market of one history: (T', C), T' = T - 1."""
+        found = np.empty((self.market.n_bars - 1, len(configurations)))
+        for rows, part in self.returns_by_launch(configurations):
+            found[:, rows] = part
+        return found
+
+    def returns_by_launch(self, configurations: pd.DataFrame) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+        """Row numbers and their returns (T', n), launch by launch: 8 bytes for a bar and configuration."""
+        if self.market.n_scenarios > 1:
+            raise ValueError(f"returns: a market of one history is needed, this one has {self.market.n_scenarios}")
+        blocks = Blocks.bars_of(self.market)
+        for rows, launch in self._launches(encode(self.strategy, configurations), blocks, kept="returns"):
+            yield rows, self.backend.run(launch, blocks)[0]
+
     def _statistics(self, values: FloatArray) -> BlockStatistics:
         return BlockStatistics(self.blocks, values, self.strategy.account)
 
@@ -158,11 +173,11 @@ class Engine:
         return Paths(self.market.timestamps[1:], equity / previous - 1.0, equity, equity / peak - 1.0, values[1:])
 
     def _launches(
-        self, parameters: dict[str, FloatArray], blocks: Blocks
+        self, parameters: dict[str, FloatArray], blocks: Blocks, kept: Kept = "sums"
     ) -> Iterator[tuple[NDArray[np.int64], Launch]]:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
         self.strategy.check_market(self.market, parameters)
-        program = Program(self.strategy, self.market.n_assets, self.off, self.costs.free)
+        program = Program(self.strategy, self.market.n_assets, self.off, self.costs.free, kept)
         numbers = {n: v for n, v in parameters.items() if n not in self.off}
         wrong = [n for n in self.off if (parameters[n] != self.strategy.parameter(n).off).any()]
         if wrong:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from kernels.account import Costs
-from kernels.blocks import BlockSums, accumulate, sums_of
+from kernels.account import Costs, Outcome
+from kernels.blocks import BarReturn, BlockSums, Kept, accumulate, add_return
 from kernels.state import Leaf, leaves, rebuild
 from kernels.strategy import Strategy
 from kernels.trace import Graph, Symbol
@@ -19,7 +19,7 @@ class Carried(NamedTuple):
 
     rule: Any
     account: Any
-    sums: BlockSums
+    sums: Any
 
 
 class _Parameters(SimpleNamespace):
@@ -33,12 +33,14 @@ class Program:
 
     `off` names the optional parameters that are None in every configuration of a launch: the rule sees None and leaves
     that part out, which changes no result and saves its operations. `free` names costs that are None in the same way.
+    `kept` of each block are all its sums, or its returns: then nothing else is added up, nor worked out for it.
     """
 
     strategy: Strategy
     n_assets: int
     off: frozenset[str] = frozenset()
     free: frozenset[str] = frozenset()
+    kept: Kept = "sums"
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -49,19 +51,21 @@ class Program:
     def start(self) -> Carried:
         """The state before the first bar: a `Leaf` in every place."""
         account = self.strategy.account
-        return Carried(self.strategy.state(), account.start(), BlockSums(parts=account.parts()))
+        sums = BlockSums(parts=account.parts()) if self.kept == "sums" else BarReturn()
+        return Carried(self.strategy.state(), account.start(), sums)
 
     @property
     def sums(self) -> tuple[str, ...]:
         """What is kept of each block, in the order in which a backend returns it."""
-        return sums_of(self.strategy.account)
+        return tuple(leaves(self.start.sums))
 
     def step(self, bar: Any, carried: Carried, p: Any, costs: Any) -> Carried:
         """One bar, on arrays or on symbols."""
         bar.account, bar.costs = carried.account, costs
         order, rule = self.strategy.step(bar, carried.rule, p)
         outcome, account = self.strategy.account.execute(order, carried.account, bar, costs, self.n_assets)
-        return Carried(rule, account, accumulate(carried.sums, outcome))
+        add: Callable[[Any, Outcome], Any] = accumulate if self.kept == "sums" else add_return
+        return Carried(rule, account, add(carried.sums, outcome))
 
     def costs(self, values: Mapping[str, Any]) -> SimpleNamespace:
         """Costs as `costs.<name>`, those that are free as None."""

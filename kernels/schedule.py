@@ -67,6 +67,7 @@ def _is_work(s: Symbol) -> bool:
 
 def schedule(traced: Traced) -> Schedule:
     """Lay out a traced program. With a single asset there are no stages: everything is per configuration."""
+    traced = _wanted(traced)
     if traced.program.n_assets == 1:
         traced = _of_one_asset(traced)
     rare, without = _without_rare(traced) if traced.program.n_assets == 1 else ((), {})
@@ -172,6 +173,22 @@ def _same(traced: Traced, name: str, output: Symbol) -> bool:
         return bool(output.name == name)
     zero = output.op == "add" and output.args[1].op == "constant" and output.args[1].name == 0.0
     return zero and name.startswith("sums.") and traced.start[name].start == 0.0 and _same(traced, name, output.args[0])
+
+
+def _wanted(traced: Traced) -> Traced:
+    """The same without state that no sum comes to depend on, in this bar or a later one."""
+    wanted = {name for name in traced.start if name.startswith("sums.")}
+    while True:
+        read = _reachable(traced.outputs[name] for name in wanted)
+        more = {n.name for n in traced.graph.nodes if n.op == "state" and n.index in read} - wanted
+        if not more:
+            break
+        wanted |= more
+    return replace(
+        traced,
+        outputs={name: symbol for name, symbol in traced.outputs.items() if name in wanted},
+        start={name: leaf for name, leaf in traced.start.items() if name in wanted},
+    )
 
 
 def _of_one_asset(traced: Traced) -> Traced:

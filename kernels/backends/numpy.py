@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from kernels.blocks import Blocks, BlockSums
+from kernels.blocks import Blocks
 from kernels.launch import Launch
 from kernels.market import FloatArray
 from kernels.program import Carried
@@ -45,7 +45,7 @@ def walk(launch: Launch, blocks: Blocks, scenario: int = 0) -> Iterator[tuple[in
     """The carried state after each bar t of one scenario; `sums` start afresh at each block edge."""
     program, C, A = launch.program, launch.n_configurations, launch.program.n_assets
     carried = rebuild(program.start, lambda _, leaf: np.full((A, C) if leaf.per_asset else (C,), leaf.start))
-    fresh: BlockSums = carried.sums
+    fresh = carried.sums
     p = program.namespace({n: launch.parameters[n] for n in program.parameters})
     costs = program.costs(launch.costs)
     edges = set(blocks.edges.tolist())
