@@ -129,6 +129,10 @@ class Blocks:
         edges = np.linspace(FIRST_RETURN, market.n_bars, count + 1).round().astype(np.int64)
         return cls(edges, market.timestamps)
 
+    def cut_at(self, bar: int) -> Blocks:
+        """The same with an edge before that bar too."""
+        return Blocks(np.union1d(self.edges, [bar]), self.timestamps)
+
     def __len__(self) -> int:
         return len(self.edges) - 1
 
