@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import InputError
 from kernels.market import FloatArray
-
-COLUMNS = 4096  # configurations looked at together: what a core's cache holds
-ROUNDING = 1e-12  # of the sum of squares: below it returns are all alike
+from search.block_sums import best_on, sharpe, tiles
 
 
 @dataclass(frozen=True)
@@ -66,49 +64,15 @@ def overfitting(bars: NDArray[np.int64], r1: FloatArray, r2: FloatArray) -> Over
         raise InputError(f"selection.blocks: an even number of blocks is needed, got {S}; take {max(2, S + S % 2)}")
     if N < 2:
         raise InputError(f"selection: at least 2 configurations are needed to choose from, got {N}")
-    halves = np.array(list(combinations(range(S), S // 2)))  # (K, S / 2): the other half of k is K - 1 - k
-    K = len(halves)
-    best, chosen = np.full(K, -np.inf), np.zeros(K, dtype=np.int64)
-    for first, a, b in _tiles(r1, r2):
-        for k, half in enumerate(halves):
-            found = _sharpe(bars, a, b, half)
-            top = int(found.argmax())
-            if found[top] > best[k]:
-                best[k], chosen[k] = found[top], first + top
-    outside = np.array([_sharpe(bars, r1[:, [c]], r2[:, [c]], h)[0] for c, h in zip(chosen, halves[::-1], strict=True)])
-    rank = np.zeros(K)  # 1 is the worst
-    for _, a, b in _tiles(r1, r2):
+    halves = np.array(
+        list(combinations(range(S), S // 2))
+    )  # (K, S / 2): the other half of the k-th is the k-th from the end
+    chosen, inside = best_on(bars, r1, r2, halves)
+    outside = np.array([sharpe(bars, r1[:, [c]], r2[:, [c]], h)[0] for c, h in zip(chosen, halves[::-1], strict=True)])
+    rank = np.zeros(len(halves))  # 1 is the worst
+    for _, a, b in tiles(r1, r2):
         for k, half in enumerate(halves[::-1]):
-            found = _sharpe(bars, a, b, half)
+            found = sharpe(bars, a, b, half)
             rank[k] += np.count_nonzero(found < outside[k]) + np.count_nonzero(found == outside[k]) / 2
     w = (rank + 0.5) / (N + 1)
-    return Overfitting(chosen, best, outside, np.log(w / (1.0 - w)))
-
-
-def _tiles(r1: FloatArray, r2: FloatArray) -> list[tuple[int, FloatArray, FloatArray]]:
-    """Some configurations at a time: number of the first, and their sums."""
-    starts = range(0, r1.shape[1], COLUMNS)
-    return [
-        (
-            first,
-            np.ascontiguousarray(r1[:, first : first + COLUMNS]),
-            np.ascontiguousarray(r2[:, first : first + COLUMNS]),
-        )
-        for first in starts
-    ]
-
-
-def _sharpe(bars: NDArray[np.int64], r1: FloatArray, r2: FloatArray, half: NDArray[np.int64]) -> FloatArray:
-    """(N,) Sharpe ratio per bar over some blocks; sums are taken block by block, whatever the number of columns."""
-    n = float(bars[half].sum())
-    a, b = r1[half[0]].copy(), r2[half[0]].copy()
-    for block in half[1:]:
-        a += r1[block]
-        b += r2[block]
-    a /= n
-    spread = b - n * a * a
-    flat = spread <= ROUNDING * b
-    spread[flat] = 1.0
-    sharpe = a / np.sqrt(spread / (n - 1.0))
-    sharpe[flat] = 0.0
-    return np.asarray(sharpe)
+    return Overfitting(chosen, inside, outside, np.log(w / (1.0 - w)))
