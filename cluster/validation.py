@@ -92,8 +92,10 @@ def _nothing_hidden(plan: Plan) -> str:
             f"{plan.folder}: no bars were hidden from this study, since its market has {plan.market.n_scenarios:,} simulated "
             "paths; its winner is tried on unseen ones when it ends (best.yaml, on_unseen_paths)"
         )
-    why = "selection.holdout is 0" if plan.config.selection.holdout == 0.0 else "its history is too short to hide a part"
-    return f"{plan.folder}: no bars were hidden from this study ({why}); search again under another name with selection.holdout set"
+    why = (
+        "selection.holdout is 0" if plan.config.selection.holdout == 0.0 else "its history is too short to hide a part"
+    )
+    return f"{plan.folder}: no bars were hidden from this study ({why}); search under another name with selection.holdout"
 
 
 def study_folder(study: Path, runs: Path) -> Path:

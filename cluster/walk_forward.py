@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,8 @@ from cluster.winner import engine_for
 from kernels.blocks import Blocks
 from kernels.market import FloatArray
 from kernels.market_calendar import DateArray
-from kernels.metrics import DAYS_PER_YEAR, metrics
-from search.periods import SCORE, Fold
-from search.study import Study
+from kernels.metrics import metrics
+from search.periods import Fold
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,13 @@ class Walked:
         return float((self.folds["test_total_return"] > 0.0).mean())
 
 
-def walk_forward(plan: Plan, study: Study, compared: pd.DataFrame) -> Walked | None:
-    """What the study would have chosen on each fold, and what came of it; None where there are no folds.
+def walk_forward(plan: Plan, chosen: pd.DataFrame, compared: pd.DataFrame) -> Walked | None:
+    """What came of the configurations that the study would have `chosen` on each fold (`Tried.chosen`); None without folds.
 
     `compared` are the winner and the baselines, index: labels.
     """
-    if plan.periods is None or not plan.periods.folds:
+    if plan.periods is None or not 0 < len(plan.periods.folds) == len(chosen):
         return None
-    chosen = _chosen(study, len(plan.periods.folds))
     names = [p.name for p in plan.strategy.parameters]
     rows = pd.concat([chosen[names], compared[names]], ignore_index=True)
     engine = engine_for(plan, rows)
@@ -94,19 +91,6 @@ def annual_sharpe(returns: FloatArray, bars_per_year: float) -> float:
     """
     spread = float(returns.std(ddof=1))
     return float(returns.mean()) / spread * float(np.sqrt(bars_per_year)) if spread > 0.0 else 0.0
-
-
-def _chosen(study: Study, folds: int) -> pd.DataFrame:
-    """The configuration of the best training score of each fold, the earliest among equals."""
-    columns = [f"{SCORE}{k:02d}" for k in range(folds)]
-    best: list[pd.DataFrame | None] = [None] * folds
-    highest = np.full(folds, -np.inf)
-    for rows, kept in zip(study.configurations(), study.over_time(), strict=True):
-        scores = kept[columns].to_numpy(dtype=np.float64, na_value=-np.inf)
-        for k, row in enumerate(scores.argmax(axis=0)):
-            if scores[row, k] > highest[k]:
-                highest[k], best[k] = scores[row, k], rows.iloc[[row]]
-    return pd.concat([row for row in best if row is not None], ignore_index=True)
 
 
 def _days(blocks: Blocks, fold: Fold) -> dict[str, str]:
