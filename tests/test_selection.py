@@ -7,11 +7,15 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from planted import HEDGE, MIXED, NUMBERS, TARGETS, planted
 from test_luck import sums
 
 from kernels.errors import InputError
 from search.overfitting import overfitting
+from search.plateau import Plateau, plateau
+from search.points import scored
 from search.purged import histories, purged, shortest_history, splits
+from search.space import Space
 
 # ---- purged cross-validation
 
@@ -130,3 +134,72 @@ def test_a_flat_configuration_is_worth_nothing_to_both() -> None:
     flat = np.zeros((60, 3))
     assert purged(*sums(flat, 6), embargo_bars=0).paths == pytest.approx(np.zeros(5))
     assert overfitting(*sums(flat, 6)).inside == pytest.approx(np.zeros(20))
+
+
+# ---- the plateau
+
+
+def scored_rows(space: Space, table: pd.DataFrame) -> pd.DataFrame:
+    return scored(space, TARGETS, table, planted(table)).assign(trial=np.arange(len(table)))
+
+
+def found_on(space: Space, table: pd.DataFrame, pieces: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, Plateau]:
+    rows = scored_rows(space, table)
+    best = rows.nlargest(1, "score")
+    parts = [rows.iloc[part] for part in np.array_split(np.arange(len(rows)), pieces)]
+    return rows, best, plateau(parts, space, best, targets=2)
+
+
+def test_neighbours_in_a_grid_are_one_step_away() -> None:
+    space = Space.of(HEDGE, search={n: {"low": 0, "high": 1, "step": 0.25} for n in ("x", "y")})
+    rows, best, found = found_on(space, space.grid())
+    x, y = best[["x", "y"]].iloc[0]
+    assert (x, y) == (0.25, 0.75)
+    near = rows[(rows["x"] <= 0.5) & (rows["y"] >= 0.5)].drop(best.index)
+    assert found.count == len(near) == 8
+    assert found.median == near["score"].median()
+    assert [found.low, found.high] == near["score"].quantile([0.25, 0.75]).tolist()
+    assert found.meet == (near["targets_met"] == 2).mean()
+    assert found.line.startswith(
+        f"its 8 neighbours score {found.median:.2f} in the median (winner {found.winner:.2f}), "
+    )
+
+
+def test_a_profile_is_what_pandas_would_group() -> None:
+    rows, best, found = found_on(MIXED, MIXED.random(3000, seed=1), pieces=7)
+    u, centre = MIXED.to_unit(rows), MIXED.to_unit(best)[0]
+    close = np.abs(u - centre) <= np.array([0.1, 0.1, 0.0, 0.0]) + 1e-9
+    for i, name in enumerate(MIXED.searched):
+        profile = found.profiles[name]
+        few = {"mode": 2, "stop": 3}.get(name, 20)
+        assert len(profile) == few
+        cell = np.minimum((u[:, i] * few).astype(int), few - 1)
+        for prefix, part in (("", np.full(len(rows), True)), ("near_", np.delete(close, i, axis=1).all(axis=1))):
+            groups = rows.loc[part, "score"].groupby(cell[part])
+            expected = groups.agg(["count", "median", "max"]).reindex(range(few))
+            assert profile[f"{prefix}count"].tolist() == expected["count"].fillna(0).tolist()
+            np.testing.assert_array_equal(profile[f"{prefix}median"], expected["median"])
+            np.testing.assert_array_equal(profile[f"{prefix}best"], expected["max"])
+    assert found.profiles["mode"]["value"].tolist() == ["flat", "hedge"]
+    assert found.profiles["stop"]["value"].isna().tolist() == [True, False, False]
+    bars = found.profiles["bars"]
+    assert (bars["low"].iloc[0], bars["high"].iloc[-1]) == pytest.approx((10, 300), rel=1e-9)
+    assert (bars["low"] <= bars["value"]).all()
+
+
+def test_a_needle_and_a_plateau_are_told_apart() -> None:
+    space = Space.of(HEDGE, search={n: {"low": 0, "high": 1} for n in ("x", "y")})
+    rows = scored_rows(space, space.sobol(2000, seed=0))
+    winner = rows.nlargest(1, "score")
+    level = plateau([rows], space, winner, targets=2)
+    assert level.median > 0.9 * level.winner
+    needle = rows.assign(score=np.where(rows.index.isin(winner.index), rows["score"], 0.1))
+    assert plateau([needle], space, winner, targets=2).median == 0.1
+
+
+def test_a_winner_without_neighbours_says_so() -> None:
+    rows = scored_rows(NUMBERS, NUMBERS.grid())
+    found = plateau([rows.iloc[[0, -1]]], NUMBERS, rows.iloc[[0]], targets=2)
+    assert (found.count, found.line[:17]) == (0, "nothing was tried")
+    gone = rows.assign(status=np.where(rows.index == 0, "ok", "quarantined"))
+    assert plateau([gone], NUMBERS, rows.iloc[[0]], targets=2).count == 0
