@@ -33,6 +33,7 @@ app.add_typer(cluster_app, name="cluster")
 RUNS = Path("runs")
 WIDE = 160  # columns of text where there is no terminal
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", show_default=False)]
+AnyStudy = Annotated[str, typer.Argument(help="A study file, a study's name, or its folder.", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a key: --set search.trials=200 (may be repeated).")
 ]
@@ -125,6 +126,37 @@ def repair(
     console = _console()
     for repaired in put_right(study, runs):
         show_repaired(console, repaired)
+
+
+@app.command()
+def rescore(
+    study: AnyStudy,
+    targets: Annotated[Path, typer.Option(help="YAML: targets by metric, or a study file.", show_default=False)],
+    runs: Runs = RUNS,
+) -> None:
+    """Apply new targets to a study's results, without a backtest."""
+    from cluster.kept import folders
+    from cluster.rescore import rescore as score_again
+    from cluster.rescore import show_rescored
+
+    for folder in folders(study, runs):
+        show_rescored(_console(), score_again(folder, targets), targets)
+
+
+@app.command()
+def compare(
+    study: AnyStudy,
+    other: AnyStudy,
+    runs: Runs = RUNS,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
+) -> None:
+    """Show two finished studies side by side: inputs that differ, winners, and whether their difference is real."""
+    from cluster.compare import as_json as to_json
+    from cluster.compare import compare as set_beside
+    from cluster.compare_view import show_comparison
+
+    found = set_beside(study, other, runs)
+    print(to_json(found)) if as_json else show_comparison(_console(), found)
 
 
 @app.command()

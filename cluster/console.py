@@ -39,16 +39,7 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     beside = " beside the baselines" if len(outcome.found.baselines) else ""
     each = f" of {plan.config.search.configs_per_trial:,} configurations" if plan.config.search.cloud else ""
     title = f"{plan.config.name}: best of {outcome.trials:,} trials{each}{beside}"
-    rows = [(f"trial {int(r['trial'])}", r) for r in outcome.found.best.to_dict("records")]
-    baselines = [
-        (escape(str(label)), row)
-        for label, row in zip(outcome.found.baselines.index, outcome.found.baselines.to_dict("records"), strict=True)
-    ]
-    table = _ranking(plan, title, rows, baselines)
-    if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
-        table = _standing(plan, title, rows, baselines, console.width)
-    console.print(table)
-    console.print(f"targets: {wanted(plan)} (a margin of 0 or more meets its target)")
+    show_ranking(console, plan, title, outcome.found.best, outcome.found.baselines)
     if outcome.found.importance:
         console.print(f"what moved the score: {moved(outcome.found.importance)}")
     _advise(console, outcome.found.advice)
@@ -56,6 +47,19 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
         console.print(f"note: {escape(caveat)}")
     console.print(f"time: {_spent(outcome.seconds)}")
     _say_where(console, outcome)
+
+
+def show_ranking(console: Console, plan: Plan, title: str, best: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    """The best trials above the baselines (index: labels), or side by side where lines would be too long; the targets."""
+    rows = [(f"trial {int(r['trial'])}", r) for r in best.to_dict("records")]
+    others = [
+        (escape(str(label)), row) for label, row in zip(baselines.index, baselines.to_dict("records"), strict=True)
+    ]
+    table = _ranking(plan, title, rows, others)
+    if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
+        table = _standing(plan, title, rows, others, console.width)
+    console.print(table)
+    console.print(f"targets: {wanted(plan)} (a margin of 0 or more meets its target)")
 
 
 def _advise(console: Console, advice: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 
 from cluster.config import StudyConfig, load_study, resolved_yaml, study_digest
 from cluster.plan import Plan
@@ -51,17 +52,22 @@ def identify(plan: Plan, study: Study) -> Identity:
 
 def kept_identity(plan: Plan) -> Identity:
     """The identity kept in the study's folder; InputError where that is of other data or rules than the plan's."""
-    path = plan.folder / "identity.json"
-    try:
-        kept = Identity(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: what this study ran on cannot be read ({error}); remove {plan.folder} or use another name"
-        ) from error
+    kept = read_identity(plan.folder)
     changed = [*_changes(kept, _today(plan)), *_other_rules(load_study(plan.folder / "study.yaml"), plan.config)]
     if changed:
         raise InputError(f"{plan.folder}: {change}; set it back, or use another name" for change in changed)
     return kept
+
+
+def read_identity(folder: Path) -> Identity:
+    """The identity kept in a study's folder, whatever the data is now; InputError where there is none."""
+    path = folder / "identity.json"
+    try:
+        return Identity(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: what this study ran on cannot be read ({error}); remove {folder} or use another name"
+        ) from error
 
 
 def _today(plan: Plan) -> Identity:

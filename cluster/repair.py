@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cluster.config import load_study, studies
 from cluster.events import EventLog
 from cluster.identity import Identity, kept_identity
+from cluster.kept import folders, kept_baselines, kept_plan, must_hold_a_study
 from cluster.output import FINAL, publish
-from cluster.plan import Plan, make_plan, open_study
+from cluster.plan import Plan, open_study
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
 from search import mending
@@ -25,8 +23,6 @@ from search.manifest import Manifest
 from search.study import Study
 from tracking.address import TrackingError
 from tracking.records import Status
-
-NEEDED = ("study.yaml", "identity.json", "search.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +39,8 @@ def repair(study: Path, runs: Path) -> list[Repaired]:
     The folder is the truth and is only read, but for lines of the manifest that were lost; MLflow is what is put right.
     InputError where a folder holds no study, another driver holds it, or what it holds is damaged.
     """
-    folders = [study] if study.is_dir() else [runs / each.name for each in studies(load_study(study))]
     try:
-        return [_repair(folder) for folder in folders]
+        return [_repair(folder) for folder in folders(study, runs)]
     except (TrackingError, OSError) as error:
         raise InputError(f"{error}; what was repaired is kept, repair again") from error
 
@@ -61,15 +56,11 @@ def show_repaired(console: Console, repaired: Repaired) -> None:
 
 
 def _repair(folder: Path) -> Repaired:
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{folder} holds no study ({', '.join(missing)} missing); name a folder of runs/ or its study file"
-        )
+    must_hold_a_study(folder)
     hold(folder)
     manifest = Manifest(folder)
     entered = mending.enter_unlisted(manifest)
-    plan = _plan(folder)
+    plan = kept_plan(folder, recorded=True)
     identity = kept_identity(plan)
     study = open_study(plan, resume=True)
     wrong = {name: why for name in FINAL if (why := study.manifest.problem(name))}
@@ -94,14 +85,6 @@ def _repair(folder: Path) -> Repaired:
     return Repaired(folder, rows)
 
 
-def _plan(folder: Path) -> Plan:
-    """The study as it was resolved, to be computed nowhere: no cluster and no GPU is needed to repair it."""
-    config = load_study(folder / "study.yaml")
-    nowhere = config.compute.model_copy(update={"address": None, "workers": None, "backend": "auto"})
-    plan = make_plan(config.model_copy(update={"compute": nowhere}), folder.parent)
-    return replace(plan, config=config, folder=folder)
-
-
 def _project(plan: Plan, identity: Identity, study: Study, again: str) -> list[tuple[str, str, str]]:
     """Put MLflow right; rows of what was found and done."""
     recorder = open_recorder(plan, identity)
@@ -109,7 +92,7 @@ def _project(plan: Plan, identity: Identity, study: Study, again: str) -> list[t
     status: Status = "FINISHED"
     if study.done < study.trials or (again and before != "FINISHED"):
         status = "FAILED" if before == "FAILED" else "KILLED"
-    baselines = _baselines(study)
+    baselines = kept_baselines(study)
     with recorder:
         recorder.label(EventLog(plan.folder).tags)
         if baselines is not None:
@@ -133,11 +116,3 @@ def _project(plan: Plan, identity: Identity, study: Study, again: str) -> list[t
         ("runs of trials", f"{there:,} in MLflow", ", ".join(f"{n:,} {what}" for what, n in done.items() if n)),
         ("run of the study", before or "not there", status if status != before else ""),
     ]
-
-
-def _baselines(study: Study) -> pd.DataFrame | None:
-    """The baselines as they were scored, index: labels; None before the study's end."""
-    if study.manifest.problem("baselines.parquet"):
-        return None
-    table: pd.DataFrame = pq.read_table(pa.BufferReader(study.manifest.read("baselines.parquet"))).to_pandas()
-    return table.set_index("label")

@@ -65,10 +65,12 @@ def look(folder: Path) -> Status:
         finished = (folder / "best.yaml").exists()
         state: State = "running" if running else "finished" if finished else "unknown"
         told = "no progress is written there" + (", a run has it now" if running else "")
-        return Status(folder.name, folder, state, told, None, None, None if running or finished else _resume(folder))
+        return Status(
+            folder.name, folder, state, told, None, None, None if running or finished else resume_command(folder)
+        )
     age = (datetime.now(UTC) - datetime.fromisoformat(progress.written)).total_seconds()
     state, told = _judge(folder, progress, age)
-    again = (progress.again or _resume(folder)) if state in STOPPED else None
+    again = (progress.again or resume_command(folder)) if state in STOPPED else None
     return Status(progress.study, folder, state, told, age, progress, again)
 
 
@@ -103,7 +105,7 @@ def _judge(folder: Path, progress: Progress, age: float) -> tuple[State, str]:
     return "silent", f"may have died during {phase!r}: {driver} says nothing ({heard})"
 
 
-def _resume(folder: Path) -> str:
+def resume_command(folder: Path) -> str:
     """The command that goes on with a study of which no other is known: its own resolved file."""
     words = ["hedgegrid", "run", str(folder / "study.yaml")]
     words += [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]

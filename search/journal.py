@@ -26,7 +26,9 @@ class Marks:
             new = file.read()
         self._hash.update(new)
         self._size += len(new)
-        self._manifest.add(self._journal.name, Version(self._size, self._hash.hexdigest(), told))
+        mark = Version(self._size, self._hash.hexdigest(), told)
+        if self._manifest.versions(self._journal.name)[-1:] != [mark]:  # to open a study adds nothing to it
+            self._manifest.add(self._journal.name, mark)
 
 
 def begin(manifest: Manifest, journal: Path) -> None:
