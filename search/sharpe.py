@@ -20,6 +20,7 @@ from scipy.special import ndtr, ndtri
 from kernels.market import FloatArray
 
 EULER = 0.5772156649015329  # c, of Euler and Mascheroni
+ROUNDING = 1e-12  # of the largest return: below it returns are all alike
 WORTH_FINDING = 1.0  # the annual Sharpe ratio that the minimum length speaks of, unless told otherwise
 
 Number = TypeVar("Number", float, FloatArray)
@@ -88,6 +89,43 @@ def effective_trials(trials: int, correlation: float) -> float:
     """
     rho = min(max(correlation, 0.0), 1.0)
     return rho + (1.0 - rho) * trials
+
+
+def average_correlation(returns: FloatArray) -> float:
+    r"""The mean correlation over all pairs of C series, (n, C); what never moves is left out. 0 where fewer than two move.
+
+    With z_k the standardised series, Var(sum_k z_k) = C + C (C - 1) rho: no pair need be looked at by itself. The series
+    may be sums of blocks of bars as well as bars.
+
+    >>> x = np.random.default_rng(0).normal(size=(200, 1)) + np.random.default_rng(1).normal(size=(200, 4))
+    >>> pairs = np.corrcoef(x, rowvar=False)[np.triu_indices(4, 1)]
+    >>> bool(np.isclose(average_correlation(x), pairs.mean(), rtol=1e-12))
+    True
+    >>> round(effective_trials(4, average_correlation(x)), 1)
+    2.5
+    """
+    centred = returns - returns.mean(axis=0)
+    deviation = np.sqrt((centred * centred).mean(axis=0))
+    moving = deviation > ROUNDING * np.abs(returns).max(axis=0)
+    C = int(np.count_nonzero(moving))
+    if C < 2:
+        return 0.0
+    together = centred[:, moving] @ (1.0 / deviation[moving])  # (n,)
+    return float(((together * together).mean() - C) / (C * (C - 1.0)))
+
+
+def worthless_spread(sharpes: FloatArray, bars: int) -> float:
+    """How much the Sharpe ratios per bar of as many configurations without skill differ, as a standard deviation.
+
+    That of the configurations tried, (N,), but at most 1 / sqrt(bars - 1), which it is of independent ones without skill
+    (Lo 2002). What they differ by beyond that is no luck: some earn, or some pay more. Taken whole, the more of them
+    earn, the less any of them could be believed.
+
+    >>> round(worthless_spread(np.array([-0.2, 0.0, 0.2]), 401), 3), round(worthless_spread(np.array([0.01, 0.03]), 401), 3)
+    (0.05, 0.014)
+    """
+    found = float(np.std(sharpes, ddof=1)) if len(sharpes) > 1 else 0.0
+    return min(found, 1.0 / math.sqrt(max(bars - 1.0, 1.0)))
 
 
 def minimum_years(trials: float, annual_sharpe: float = WORTH_FINDING) -> float:

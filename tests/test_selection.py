@@ -15,6 +15,7 @@ from search.overfitting import overfitting
 from search.plateau import Plateau, plateau
 from search.points import scored
 from search.purged import histories, purged, shortest_history, splits
+from search.sharpe import average_correlation, effective_trials, worthless_spread
 from search.space import Space
 
 # ---- purged cross-validation
@@ -203,3 +204,34 @@ def test_a_winner_without_neighbours_says_so() -> None:
     assert (found.count, found.line[:17]) == (0, "nothing was tried")
     gone = rows.assign(status=np.where(rows.index == 0, "ok", "quarantined"))
     assert plateau([gone], NUMBERS, rows.iloc[[0]], targets=2).count == 0
+
+
+# ---- correlated trials
+
+
+@given(seed=st.integers(0, 99), common=st.floats(0.0, 5.0), series=st.integers(2, 30))
+def test_the_average_correlation_is_that_of_all_pairs(seed: int, common: float, series: int) -> None:
+    rng = np.random.default_rng(seed)
+    returns = common * rng.normal(size=(60, 1)) + rng.normal(size=(60, series)) * rng.uniform(0.1, 10.0, series)
+    pairs = np.corrcoef(returns, rowvar=False)[np.triu_indices(series, 1)]
+    assert average_correlation(returns) == pytest.approx(pairs.mean(), abs=1e-9)
+    still = np.column_stack([returns, np.full(60, 0.3), np.zeros(60)])
+    assert average_correlation(still) == pytest.approx(pairs.mean(), abs=1e-9)
+
+
+def test_what_is_alone_or_still_correlates_with_nothing() -> None:
+    assert average_correlation(np.random.default_rng(0).normal(size=(50, 1))) == 0.0
+    assert average_correlation(np.ones((50, 4))) == 0.0
+
+
+def test_as_many_copies_are_one_trial() -> None:
+    same = np.repeat(np.random.default_rng(0).normal(size=(50, 1)), 20, axis=1) * np.arange(1, 21)
+    assert effective_trials(20, average_correlation(same)) == pytest.approx(1.0)
+
+
+def test_the_spread_of_worthless_configurations_is_known() -> None:
+    returns = np.random.default_rng(1).standard_t(5, (500, 4000))
+    sharpes = returns.mean(axis=0) / returns.std(axis=0, ddof=1)
+    # of 4000 independent ones: good to 1 / sqrt(8000)
+    assert worthless_spread(sharpes, 500) == pytest.approx(1 / np.sqrt(499), rel=0.04)
+    assert worthless_spread(np.concatenate([sharpes, sharpes + 1.0]), 500) == 1 / np.sqrt(499)
