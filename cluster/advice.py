@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 
 from cluster.plan import Plan
+from cluster.selection import Selection
+from cluster.selection_advice import judged
 from cluster.winner import CLOSE, Neighbours, Winner, most
 from kernels import Strategy
 from kernels.market import FloatArray
-from search.luck import SURE, Luck
 from search.targets import Targets
 
 
-def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame, returns: FloatArray, chance: Luck | None) -> list[str]:
-    """Sentences on one winner: what to do, what it earns, what that costs, what luck would show, who is as good.
+def advise(
+    plan: Plan, winner: Winner, baselines: pd.DataFrame, returns: FloatArray, selection: Selection | None
+) -> list[str]:
+    """Sentences on one winner: what to do, what it earns, what that costs, whether to believe it, who is as good.
 
     `baselines` are the study's, as its results have them; index: labels. `returns` are the winner's total returns, (S,).
     """
@@ -36,8 +39,8 @@ def advise(plan: Plan, winner: Winner, baselines: pd.DataFrame, returns: FloatAr
         told.append(
             f"On {plan.market.n_scenarios:,} paths that the search has not seen: {_targets(plan, winner.unseen)}."
         )
-    if chance is not None:
-        told.append(_luck(chance, float(row["sharpe"])))
+    if selection is not None:
+        told += judged(plan, selection, float(row["sharpe"]))
     told.append(_neighbours(winner.neighbours))
     if len(baselines):
         best = baselines.sort_values("score", ascending=False, kind="stable").iloc[0]
@@ -134,22 +137,6 @@ def _costs(plan: Plan, winner: Winner) -> str:
             else f"{told}. It still earns at {most(plan.costs):.3g} times these costs."
         )
     return f"{told}. It earns nothing at {end:.3g} times these costs."
-
-
-def _luck(chance: Luck, sharpe: float) -> str:
-    """Whether the winner's Sharpe ratio is more than the best of so many worthless configurations would show."""
-    told = (
-        f"The best of {chance.tried:,} worthless configurations that differ as these do would show a Sharpe ratio of "
-        f"{chance.expected:.2f} by luck"
-    )
-    if math.isnan(chance.deflated):
-        return f"{told}."
-    verdict = "more than luck" if chance.deflated >= SURE else "not supported"
-    sign = ">=" if chance.deflated >= SURE else "<"
-    told += f"; the winner's {sharpe:.2f} is {verdict}: deflated Sharpe {chance.deflated:.2f} {sign} {SURE:g}"
-    if chance.years < chance.needed:
-        told += f". {chance.needed:.0f} years would keep luck at 1.0 among so many; these are {chance.years:.1f}"
-    return f"{told}."
 
 
 def _neighbours(near: Neighbours) -> str:

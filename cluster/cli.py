@@ -129,6 +129,20 @@ def repair(
 
 
 @app.command()
+def validate(
+    study: AnyStudy,
+    runs: Runs = RUNS,
+) -> None:
+    """Open the bars that a finished study has not seen, once, and judge its winner by them."""
+    from cluster.conclusion import again
+    from cluster.kept import only_folder, open_kept
+    from cluster.validation_view import show_opened
+
+    kept = open_kept(only_folder(study, runs))
+    show_opened(_console(), kept.plan, again(kept, unhide=True))
+
+
+@app.command()
 def rescore(
     study: AnyStudy,
     targets: Annotated[Path, typer.Option(help="YAML: targets by metric, or a study file.", show_default=False)],

@@ -15,7 +15,9 @@ from cluster.kept import Kept, kept_baselines
 from cluster.plan import Plan
 from cluster.records import open_recorder
 from cluster.validation import open_holdout
+from kernels.errors import InputError
 from search.study import Study
+from tracking.address import TrackingError
 from tracking.recorder import Recorder
 
 TOP = 5  # trials that are listed
@@ -54,17 +56,20 @@ def again(kept: Kept, *, unhide: bool) -> Findings:
     kept_identity(kept.plan)  # it refuses other data
     baselines = kept_baselines(kept.study)
     assert baselines is not None
-    if unhide:
-        open_holdout(kept.plan, kept.study.manifest, compared(kept.study.best(1), baselines))
-    recorder = open_recorder(kept.plan, kept.identity) if kept.plan.config.tracking.enabled else None
-    with recorder or nullcontext():
-        return conclude(
-            kept.plan,
-            kept.identity,
-            kept.study,
-            baselines,
-            top=TOP,
-            recorder=recorder,
-            tags=EventLog(kept.plan.folder).tags,
-            clock=lambda _: nullcontext(),
-        )
+    try:
+        if unhide:
+            open_holdout(kept.plan, kept.study.manifest, compared(kept.study.best(1), baselines))
+        recorder = open_recorder(kept.plan, kept.identity) if kept.plan.config.tracking.enabled else None
+        with recorder or nullcontext():
+            return conclude(
+                kept.plan,
+                kept.identity,
+                kept.study,
+                baselines,
+                top=TOP,
+                recorder=recorder,
+                tags=EventLog(kept.plan.folder).tags,
+                clock=lambda _: nullcontext(),
+            )
+    except (TrackingError, OSError) as error:
+        raise InputError(f"{error}; what was written is kept, write the rest with\n  {kept.again}") from error

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
+from cluster import tried
 from cluster.advice import advise
 from cluster.plan import Plan
+from cluster.selection import Selection, judge
 from cluster.winner import Winner, examine, path_table
-from kernels.market import FloatArray
-from search.luck import Luck, luck
 from search.study import Study
 
 
@@ -20,8 +19,8 @@ class Findings:
     """Tables have parameters, metrics, score and margins as the study's results do; of baselines the index is their label.
 
     `paths` has every metric on each path of the best trial and the baselines, columns label, path, metrics, status; of a
-    market with one history a row each. `quarantined` configurations could not be computed. `luck` is what chance would
-    show of as many, of a market with one history.
+    market with one history a row each. `quarantined` configurations could not be computed. `selection` says whether the
+    winner is real or luck, of a market with one history.
     """
 
     best: pd.DataFrame
@@ -31,7 +30,7 @@ class Findings:
     advice: list[str]
     paths: pd.DataFrame
     quarantined: int
-    luck: Luck | None
+    selection: Selection | None
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -46,35 +45,11 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     rows = compared(best, baselines)
     paths = path_table(plan, rows)
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
-    sharpes, quarantined = _tried(plan, study)
-    chance = _luck(plan, sharpes, best.iloc[0])
-    advice = advise(plan, winner, baselines, returns, chance)
-    return Findings(best, baselines, study.importance(), winner, advice, paths, quarantined, chance)
-
-
-def _tried(plan: Plan, study: Study) -> tuple[FloatArray, int]:
-    """Sharpe ratios a year of every valid configuration of all trials, and how many could not be computed."""
-    sharpes, quarantined = [], 0
-    for table in study.configurations():
-        sharpes.append(table.loc[table["status"] == "ok", plan.space.measured("sharpe")].to_numpy())
-        quarantined += int((table["status"] == "quarantined").sum())
-    return np.concatenate(sharpes), quarantined
-
-
-def _luck(plan: Plan, sharpes: FloatArray, winner: pd.Series) -> Luck | None:
-    """What chance would show of all that was tried; None where there are many paths, or nothing to choose from."""
-    if plan.market.n_scenarios > 1 or plan.configurations < 2:
-        return None
-    sharpe, skew, kurtosis = (float(winner[plan.space.measured(name)]) for name in ("sharpe", "skew", "kurtosis"))
-    return luck(
-        sharpes,
-        tried=plan.configurations,
-        sharpe=sharpe,
-        skew=skew,
-        kurtosis=kurtosis,
-        bars=plan.market.n_bars - 1,
-        bars_per_year=plan.market.bars_per_year,
-    )
+    everything = tried.read(plan, study)
+    selection = judge(plan, study, everything, winner, rows)
+    advice = advise(plan, winner, baselines, returns, selection)
+    quarantined = everything.quarantined
+    return Findings(best, baselines, study.importance(), winner, advice, paths, quarantined, selection)
 
 
 def compared(best: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import yaml
 from cluster.events import QUARANTINED
 from cluster.findings import Findings
 from cluster.identity import Identity
+from cluster.judgement import judgement
 from cluster.plan import Plan
 from cluster.study_figures import draw
 from kernels.option_market import OptionMarket
@@ -85,7 +86,7 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
             for multiple in winner.stress.index[1:]
         },
         "break_even": plain(winner.break_even),  # multiple of the costs
-        **({} if found.luck is None else {"luck": {name: plain(n) for name, n in asdict(found.luck).items()}}),
+        **({} if found.selection is None else judgement(found.selection, plan.market.bars_per_year)),
         **({} if winner.unseen is None else {"on_unseen_paths": {m: plain(winner.unseen[m]) for m in shown}}),
         "from": {
             "study": plan.config.name,

@@ -14,11 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster import output
 from cluster.commits import Commits
+from cluster.conclusion import conclude
 from cluster.events import EventLog
-from cluster.findings import Findings, find, scored_baselines
+from cluster.findings import Findings, scored_baselines
 from cluster.identity import identify
+from cluster.looking import look
 from cluster.plan import Plan, open_study
 from cluster.pool import Event, Pool, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
@@ -117,8 +118,10 @@ class Running:
             self._recorder.measured({**values, **(self._pool.use if self._pool else {})})
 
     def close(self) -> None:
-        """Nothing is written any more when this returns."""
+        """Nothing is written any more when this returns; what was tried is in the ledger, however the run ended."""
         self._commits.close()
+        with suppress(OSError):  # the error that ended the run is the one to be told
+            self._enter_look()
 
     def undo(self) -> None:
         """Leave nothing of a study that was not there before and does not begin."""
@@ -219,18 +222,20 @@ class Running:
         """Examine the winner, write, close the records. `together`: its share of what all studies waited for."""
         assert self.baselines is not None
         plan, study, recorder = self.plan, self._study, self._recorder
+        self._enter_look()
         if recorder and not self._records_all:
             with self.clock("records"):
                 recorder.record(trial_records(plan, self._identity, study.best(plan.config.tracking.max_runs)))
-        with self.clock("the winner examined"):
-            found = find(plan, study, self.baselines, top)
-        with self.clock("files and figures"):
-            output.write(plan, self._identity, study, found)
-        if recorder:
-            with self.clock("records"):
-                recorder.label(self._events.tags)
-                output.publish(recorder, plan, found.best)
-                recorder.close()
+        found = conclude(
+            plan,
+            self._identity,
+            study,
+            self.baselines,
+            top=top,
+            recorder=recorder,
+            tags=self._events.tags,
+            clock=self.clock,
+        )
         self.finished = True
         return Outcome(
             plan,
@@ -243,6 +248,11 @@ class Running:
             recorder.study_url() if recorder else None,
             recorder.trials_url() if recorder else None,
         )
+
+    def _enter_look(self) -> None:
+        """Say in the ledger how many configurations were tried on this data."""
+        if self._study.done:
+            look(self.plan, self._study.done * self.plan.config.search.configs_per_trial)
 
     def _label_unfinished(self) -> None:
         """Say on the study's run in MLflow what was lost, of a run that does not come to `finish`."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cluster.looking import looks_of
 from cluster.plan import Plan
+from cluster.surveying import Survey, kept_survey
 from cluster.tried import Tried
-from cluster.validation import Opened, on_holdout, opened
+from cluster.validation import Opened, opened
 from cluster.walk_forward import Walked, walk_forward
 from cluster.winner import Winner, engine_for
 from kernels.errors import InputError
@@ -19,19 +22,21 @@ from search.looks import Looks
 from search.luck import Luck, luck
 from search.overfitting import Overfitting, overfitting
 from search.periods import bars_of
-from search.plateau import Plateau
+from search.plateau import Plateau, plateau
 from search.purged import Purged, purged
-from search.sharpe import SharpeDifference, average_correlation, sharpe_difference
+from search.sharpe import SharpeDifference, average_correlation, effective_trials, sharpe_difference
 from search.study import Study
-from search.verdict import Verdict, verdict
+from search.verdict import PBO, REALITY_CHECK, HoldOut, Verdict, of_history
+
+REPLICATES = 1000  # resampled histories of the winner alone
 
 
 @dataclass(frozen=True)
 class Selection:
     """What was found of a winner; None where it could not be asked, and `why_not` says why, by name.
 
-    `against` has the difference of the winner's Sharpe ratio (per bar) from each baseline's; `sharpes` (N,) are those a year
-    of every valid configuration.
+    `against` has the difference of the winner's Sharpe ratio (per bar) from each baseline's, the best baseline first;
+    `sharpes` (N,) are those a year of every valid configuration.
     """
 
     verdict: Verdict
@@ -41,10 +46,111 @@ class Selection:
     overfitting: Overfitting | None
     purged: Purged | None
     walked: Walked | None
-    reality: Reality | None
+    survey: Survey | None
     joint: Joint
     plateau: Plateau
     looks: Looks
     opened: Opened | None
     why_not: dict[str, str]
-'''
+
+
+def judge(plan: Plan, study: Study, tried: Tried, winner: Winner, rows: pd.DataFrame) -> Selection | None:
+    """Judge the first of `rows`, the winner, beside the others, the baselines (index: labels); None where there are many
+    paths, or nothing was chosen."""
+    if plan.periods is None or plan.configurations < 2:
+        return None
+    why_not: dict[str, str] = {}
+    looks = looks_of(plan)
+    chance = _luck(plan, tried, rows.iloc[0], max(looks.configurations, plan.configurations))
+    found, crossed = _blocks(plan, tried, why_not)
+    against = _against(plan, rows)
+    survey = kept_survey(plan, study)
+    if survey is None:
+        why_not[REALITY_CHECK] = "selection.replicates is 0"
+    walked = walk_forward(plan, tried.chosen, rows)
+    if walked is None:
+        why_not["walking forward"] = (
+            "selection.folds is 0" if plan.config.selection.folds == 0 else "the history is too short for a fold"
+        )
+    unhidden = opened(plan, study.manifest)
+    return Selection(
+        of_history(
+            deflated=chance.deflated,
+            overfitting=None if found is None else found.probability,
+            reality_check=None if survey is None else survey.p_value,
+            tried=chance.tried,
+            hold_out=None if unhidden is None else _on_hidden(unhidden),
+            why=why_not,
+        ),
+        chance,
+        tried.sharpes,
+        against,
+        found,
+        crossed,
+        walked,
+        survey,
+        joint(
+            winner.bars,
+            plan.targets,
+            plan.market.bars_per_year,
+            replicates=REPLICATES,
+            seed=plan.config.search.seed,
+        ),
+        plateau(study.configurations(), plan.space, rows.iloc[:1], targets=len(plan.targets.metrics)),
+        looks,
+        unhidden,
+        why_not,
+    )
+
+
+def _on_hidden(found: Opened) -> HoldOut:
+    sharpes = found.rows["sharpe"].to_numpy(dtype=np.float64)
+    return HoldOut(float(sharpes[0]), float(sharpes[1:].max()) if len(sharpes) > 1 else None)
+
+
+def _luck(plan: Plan, tried: Tried, winner: pd.Series[Any], count: int) -> Luck:
+    """What chance would show of all that was tried on this data."""
+    sharpe, skew, kurtosis = (float(winner[plan.space.measured(name)]) for name in ("sharpe", "skew", "kurtosis"))
+    sample = tried.sample
+    returns = engine_for(plan, sample).returns(sample)
+    return luck(
+        tried.sharpes,
+        tried=count,
+        effective=effective_trials(count, average_correlation(returns)),
+        sharpe=sharpe,
+        skew=skew,
+        kurtosis=kurtosis,
+        bars=plan.market.n_bars - 1,
+        bars_per_year=plan.market.bars_per_year,
+    )
+
+
+def _blocks(plan: Plan, tried: Tried, why_not: dict[str, str]) -> tuple[Overfitting | None, Purged | None]:
+    """What choosing on some stretches is worth on others."""
+    assert plan.periods is not None
+    asked = (PBO, "combinatorial cross-validation")
+    if not plan.periods.blocks:
+        reason = (
+            "selection.blocks is 0" if plan.config.selection.blocks == 0 else "the history is too short for 4 blocks"
+        )
+        why_not.update(dict.fromkeys(asked, reason))
+        return None, None
+    if tried.r1.shape[1] < 2:
+        why_not.update(dict.fromkeys(asked, "fewer than two configurations are valid"))
+        return None, None
+    months = engine_for(plan, tried.sample.iloc[:1]).blocks
+    bars = bars_of(months, plan.periods.blocks)
+    crossed = None
+    try:
+        crossed = purged(bars, tried.r1, tried.r2, embargo_bars=plan.looks_back)
+    except InputError as error:
+        why_not[asked[1]] = " ".join(error.problems)
+    return overfitting(bars, tried.r1, tried.r2), crossed
+
+
+def _against(plan: Plan, rows: pd.DataFrame) -> dict[str, SharpeDifference]:
+    """The winner's Sharpe ratio beside each baseline's, on the bars that the search saw."""
+    baselines = rows.iloc[1:].sort_values("score", ascending=False, kind="stable")
+    table = pd.concat([rows.iloc[:1], baselines])[[p.name for p in plan.strategy.parameters]]
+    returns = engine_for(plan, table).returns(table.reset_index(drop=True))
+    return {str(label): sharpe_difference(returns[:, 0], returns[:, i]) for i, label in enumerate(table.index) if i}

@@ -12,6 +12,7 @@ from search.luck import SURE, Luck
 from search.sharpe import SharpeDifference
 
 UNLIKELY = 0.05  # p-value below which a difference counts as one
+ON_THE_LINE = 1.1  # times the years needed: fewer are no room to speak of
 WIDE = 1.96  # standard errors to either side of a 95 % interval
 
 
@@ -43,7 +44,7 @@ def defended(plan: Plan, found: Selection) -> list[str]:
             f"{low:.2f} to {high:.2f}, {middle:.2f} in the median; {found.purged.loss:.0%} of them lose money."
         )
     told.append(_jointly(found))
-    told.append(found.plateau.sentence)
+    told.append(f"{found.plateau.line[0].upper()}{found.plateau.line[1:]}.")
     told += [f"Not asked: {what}, since {why}." for what, why in found.why_not.items()]
     return told
 
@@ -57,10 +58,12 @@ def lucky(chance: Luck, sharpe: float) -> str:
     if math.isnan(chance.deflated):
         return f"{told}."
     verdict = "more than luck" if chance.deflated >= SURE else "not more than luck"
-    sign = ">=" if chance.deflated >= SURE else "<"
-    told += f"; the winner's {sharpe:.2f} is {verdict}: deflated Sharpe {_apart(chance.deflated, SURE)} {sign} {SURE:g}"
-    if chance.years < chance.needed:
-        told += f". {chance.needed:.0f} years would keep luck at 1.0 among so many; these are {chance.years:.1f}"
+    told += f"; the winner's {sharpe:.2f} is {verdict}"
+    if chance.years < ON_THE_LINE * chance.needed:
+        told += (
+            f". {chance.needed:.1f} years keep the best of so many independent ones at a Sharpe ratio of 1 by luck, and these "
+            f"are {chance.years:.1f}: {'too few' if chance.years < chance.needed else 'on the line'}"
+        )
     return f"{told}."
 
 
@@ -91,15 +94,13 @@ def _walked(found: Selection) -> str:
 
 
 def _beside(plan: Plan, found: Selection) -> list[str]:
-    told = [
-        f"{different(each, plan.market.bars_per_year, label)}." for label, each in list(found.against.items())[:1]
-    ]
-    if found.reality is not None:
-        p = found.reality.p_value
+    told = [f"{different(each, plan.market.bars_per_year, label)}." for label, each in list(found.against.items())[:1]]
+    if found.survey is not None:
+        p = found.survey.p_value
         clear = "more" if p <= UNLIKELY else "not more"
         told.append(
-            f"The best of all is {clear} above {found.reality.baseline} than the best of so many would be by luck: reality "
-            f"check p {p:.2g} over {found.reality.replicates:,} resampled histories."
+            f"The best of all is {clear} above {found.survey.baseline} than the best of so many would be by luck: reality "
+            f"check p {p:.2g} over {found.survey.replicates:,} resampled histories."
         )
     return told
 
@@ -123,7 +124,7 @@ def _hidden(plan: Plan, found: Selection) -> str:
 def _opened(plan: Plan, found: Selection) -> str:
     assert found.opened is not None
     rows = found.opened.rows
-    told = []
+    told: list[str] = []
     for label, row in rows.iterrows():
         values = ", ".join(f"{m} {plan.metric(m).text(float(row[m]))}" for m in plan.targets.metrics)
         met = f"{int(row['targets_met'])} of {len(plan.targets.metrics)} targets met"
@@ -137,15 +138,3 @@ def _opened(plan: Plan, found: Selection) -> str:
 def _jointly(found: Selection) -> str:
     each = ", ".join(f"{metric} {p:.0%}" for metric, p in found.joint.each["probability"].items())
     return f"Every target is met in {found.joint.probability:.0%} of {found.joint.histories:,} resampled histories ({each})."
-
-
-def _apart(value: float, limit: float) -> str:
-    """A value with as many digits as it takes not to read as the limit it misses.
-
-    >>> _apart(0.9499, 0.95), _apart(0.41, 0.95)
-    ('0.9499', '0.41')
-    """
-    for digits in range(2, 6):
-        if round(value, digits) != limit or value == limit:
-            break
-    return f"{value:.{digits}f}"

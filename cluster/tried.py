@@ -52,7 +52,7 @@ def read(plan: Plan, study: Study) -> Tried:
         sharpes.append(rows.loc[ok, plan.space.measured("sharpe")].to_numpy())
         here = first + np.arange(len(rows))
         blocks.append(kept.loc[ok & (here % step == 0), sums].to_numpy(dtype=np.float64))
-        samples.append(rows.loc[ok & (here % sparse == 0), names])
+        samples.append(rows.loc[ok & (here % sparse == 0), names[1:]])
         folds = kept[scores].to_numpy(dtype=np.float64, na_value=-np.inf)
         for k, row in enumerate(folds.argmax(axis=0) if F else ()):
             if folds[row, k] > best[k][0]:

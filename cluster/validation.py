@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -95,9 +94,6 @@ def _nothing_hidden(plan: Plan) -> str:
     why = (
         "selection.holdout is 0" if plan.config.selection.holdout == 0.0 else "its history is too short to hide a part"
     )
-    return f"{plan.folder}: no bars were hidden from this study ({why}); search under another name with selection.holdout"
-
-
-def study_folder(study: Path, runs: Path) -> Path:
-    """Where a study lies that is named by its folder, or by its name."""
-    return study if study.is_dir() else runs / study.name
+    return (
+        f"{plan.folder}: no bars were hidden from this study ({why}); search under another name with selection.holdout"
+    )
