@@ -16,18 +16,26 @@ from cluster.winner import CLOSE, Neighbours, Winner, most
 from kernels import Strategy
 from kernels.market import FloatArray
 from search.targets import Targets
+from search.verdict import Verdict
 
 
 def advise(
-    plan: Plan, winner: Winner, baselines: pd.DataFrame, returns: FloatArray, selection: Selection | None
+    plan: Plan,
+    winner: Winner,
+    baselines: pd.DataFrame,
+    returns: FloatArray,
+    *,
+    verdict: Verdict,
+    selection: Selection | None,
 ) -> list[str]:
-    """Sentences on one winner: what to do, what it earns, what that costs, whether to believe it, who is as good.
+    """Sentences on one winner: what to do, whether to believe it, what it earns, what that costs, why, who is as good.
 
     `baselines` are the study's, as its results have them; index: labels. `returns` are the winner's total returns, (S,).
     """
     row = winner.stress.iloc[0]
     told = [
         f"{_ticker(plan)}: {say(plan.strategy, winner.configuration.iloc[0])}.",
+        f"{verdict.line[0].upper()}{verdict.line[1:]}.",
         f"{_targets(plan, row).capitalize()}.",
     ]
     if len(returns) > 1:

@@ -9,9 +9,10 @@ import pandas as pd
 from cluster import tried
 from cluster.advice import advise
 from cluster.plan import Plan
-from cluster.selection import Selection, judge
+from cluster.selection import Selection, judge, on_unseen_paths
 from cluster.winner import Winner, examine, path_table
 from search.study import Study
+from search.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Findings:
 
     `paths` has every metric on each path of the best trial and the baselines, columns label, path, metrics, status; of a
     market with one history a row each. `quarantined` configurations could not be computed. `selection` says whether the
-    winner is real or luck, of a market with one history.
+    winner is real or luck, of a market with one history; the `verdict` is of any.
     """
 
     best: pd.DataFrame
@@ -31,6 +32,7 @@ class Findings:
     paths: pd.DataFrame
     quarantined: int
     selection: Selection | None
+    verdict: Verdict
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -41,15 +43,24 @@ class Findings:
 def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Findings:
     """Everything about a study whose trials all have results; `top` of them are listed."""
     best = study.best(top)
-    winner = examine(plan, study, best)
+    winner = examine(plan, study, best, baselines)
     rows = compared(best, baselines)
     paths = path_table(plan, rows)
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
     everything = tried.read(plan, study)
     selection = judge(plan, study, everything, winner, rows)
-    advice = advise(plan, winner, baselines, returns, selection)
-    quarantined = everything.quarantined
-    return Findings(best, baselines, study.importance(), winner, advice, paths, quarantined, selection)
+    verdict = selection.verdict if selection else on_unseen_paths(plan, winner)
+    return Findings(
+        best,
+        baselines,
+        study.importance(),
+        winner,
+        advise(plan, winner, baselines, returns, verdict=verdict, selection=selection),
+        paths,
+        everything.quarantined,
+        selection,
+        verdict,
+    )
 
 
 def compared(best: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,6 @@ def judgement(found: Selection, bars_per_year: float) -> dict[str, Any]:
     """The verdict with its rules and every figure behind it; None where a figure does not exist."""
     annual = math.sqrt(bars_per_year)
     content: dict[str, Any] = {
-        "verdict": found.verdict.line,
         "luck": asdict(found.luck),
         "looks_at_this_data": [
             {"study": each.name, "configurations": each.configurations} for each in found.looks.studies

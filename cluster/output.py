@@ -86,6 +86,7 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
             for multiple in winner.stress.index[1:]
         },
         "break_even": plain(winner.break_even),  # multiple of the costs
+        "verdict": found.verdict.line,
         **({} if found.selection is None else judgement(found.selection, plan.market.bars_per_year)),
         **({} if winner.unseen is None else {"on_unseen_paths": {m: plain(winner.unseen[m]) for m in shown}}),
         "from": {

@@ -26,7 +26,7 @@ from search.plateau import Plateau, plateau
 from search.purged import Purged, purged
 from search.sharpe import SharpeDifference, average_correlation, effective_trials, sharpe_difference
 from search.study import Study
-from search.verdict import PBO, REALITY_CHECK, HoldOut, Verdict, of_history
+from search.verdict import PBO, REALITY_CHECK, UNSEEN, HoldOut, Verdict, of_history, of_paths
 
 REPLICATES = 1000  # resampled histories of the winner alone
 
@@ -56,8 +56,8 @@ class Selection:
 
 def judge(plan: Plan, study: Study, tried: Tried, winner: Winner, rows: pd.DataFrame) -> Selection | None:
     """Judge the first of `rows`, the winner, beside the others, the baselines (index: labels); None where there are many
-    paths, or nothing was chosen."""
-    if plan.periods is None or plan.configurations < 2:
+    paths (`on_unseen_paths`)."""
+    if plan.periods is None:
         return None
     why_not: dict[str, str] = {}
     looks = looks_of(plan)
@@ -100,6 +100,18 @@ def judge(plan: Plan, study: Study, tried: Tried, winner: Winner, rows: pd.DataF
         looks,
         unhidden,
         why_not,
+    )
+
+
+def on_unseen_paths(plan: Plan, winner: Winner) -> Verdict:
+    """The verdict where there are many paths: what the winner does on others of the same model, beside the baselines."""
+    row, others = winner.unseen, winner.unseen_baselines
+    return of_paths(
+        met=None if row is None else int(row["targets_met"]),
+        targets=int(winner.stress["targets_met"].iloc[0]),
+        score=None if row is None else float(row["score"]),
+        baseline=float(others["score"].max()) if others is not None and len(others) else None,
+        why={UNSEEN: "this market has no second stream of paths"},
     )
 
 

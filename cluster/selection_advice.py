@@ -17,8 +17,8 @@ WIDE = 1.96  # standard errors to either side of a 95 % interval
 
 
 def judged(plan: Plan, found: Selection, sharpe: float) -> list[str]:
-    """The verdict and what decides it: luck, other bars, the best baseline, the bars that are hidden."""
-    told = [f"{found.verdict.line[0].upper()}{found.verdict.line[1:]}.", lucky(found.luck, sharpe)]
+    """What decides the verdict: luck, other bars, the best baseline, the bars that are hidden."""
+    told = [lucky(found.luck, sharpe)]
     if found.walked is not None:
         told.append(_walked(found))
     told += _beside(plan, found)
@@ -60,9 +60,10 @@ def lucky(chance: Luck, sharpe: float) -> str:
     verdict = "more than luck" if chance.deflated >= SURE else "not more than luck"
     told += f"; the winner's {sharpe:.2f} is {verdict}"
     if chance.years < ON_THE_LINE * chance.needed:
+        near = chance.needed < ON_THE_LINE * chance.years
         told += (
             f". {chance.needed:.1f} years keep the best of so many independent ones at a Sharpe ratio of 1 by luck, and these "
-            f"are {chance.years:.1f}: {'too few' if chance.years < chance.needed else 'on the line'}"
+            f"are {chance.years:.1f}: {'on the line of pure luck' if near else 'too few'}"
         )
     return f"{told}."
 

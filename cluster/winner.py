@@ -39,7 +39,8 @@ class Winner:
     """The best configuration of a study, examined.
 
     `stress` and `unseen` have metrics, score, targets_met and margins by their names; `stress` has a row per multiple of
-    the costs. `unseen` is of paths of another stream, None where the market has one history only. `break_even` is the
+    the costs. `unseen` is of paths of another stream, None where the market has one history only; `unseen_baselines` has
+    the baselines there, index: labels. `break_even` is the
     multiple of the costs at which the total return is nothing: 0 where it loses without costs, infinity where no multiple
     up to `most` takes all. `bars` and `unseen_bars` are its statistics bar by bar, on every path.
     """
@@ -50,11 +51,12 @@ class Winner:
     neighbours: Neighbours
     bars: BlockStatistics
     unseen: pd.Series | None
+    unseen_baselines: pd.DataFrame | None
     unseen_bars: BlockStatistics | None
 
 
-def examine(plan: Plan, study: Study, best: pd.DataFrame) -> Winner:
-    """Everything about the first row of `best`, a study's best trials."""
+def examine(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFrame) -> Winner:
+    """Everything about the first row of `best`, a study's best trials; the baselines' index: labels."""
     names = [p.name for p in plan.strategy.parameters]
     configuration = best.iloc[:1][names].reset_index(drop=True)
     engine = engine_for(plan, configuration)
@@ -65,14 +67,17 @@ def examine(plan: Plan, study: Study, best: pd.DataFrame) -> Winner:
     highest = largest_multiple(plan.costs)
     multiples = [multiple for multiple in MULTIPLES if multiple <= max(highest, 1.0)]
     stress = pd.concat([at(multiple) for multiple in multiples], ignore_index=True)
-    fresh = unseen_market(plan, configuration)
+    both = pd.concat([configuration, baselines[names]], ignore_index=True)
+    fresh = unseen_market(plan, both)
+    unseen = None if fresh is None else _scored(plan, fresh.metrics(both))
     return Winner(
         configuration,
         _scored(plan, stress).set_axis(pd.Index(multiples, name="costs")),
         break_even(lambda multiple: float(at(multiple)["total_return"].iloc[0]), up_to=most(plan.costs)),
         neighbours(study, float(best["score"].iloc[0])),
         engine.bars(configuration),
-        None if fresh is None else _scored(plan, fresh.metrics(configuration)).iloc[0],
+        None if unseen is None else unseen.iloc[0],
+        None if unseen is None else unseen.iloc[1:].set_axis(baselines.index),
         None if fresh is None else fresh.bars(configuration),
     )
 

@@ -8,7 +8,8 @@ everything that was tried could not be computed. Rules on one history:
     reality check p <= 0.05     it beats the baseline by more than the best of as many would by luck
     hold-out Sharpe > 0, and at least the best baseline's there     once it was opened
 
-On simulated paths: every target is met on paths that no search has seen, and the score there is above every baseline's.
+On simulated paths: the targets that the search met are met on paths it has not seen, and the score there is above every
+baseline's.
 
 Sources: Bailey and Lopez de Prado (2014); Bailey, Borwein, Lopez de Prado and Zhu (2017); White (2000), Hansen (2005).
 """
@@ -149,7 +150,7 @@ def of_history(
 def of_paths(
     *, met: int | None, targets: int, score: float | None, baseline: float | None, why: Mapping[str, str] | None = None
 ) -> Verdict:
-    """The verdict on simulated paths: `met` of the targets and the `score` on paths that no search has seen, and the score
+    """The verdict on simulated paths: how many targets are `met`, of those the search met, and the `score` on paths it has not seen, and the score
     there of the best `baseline` (None without one, which is then no rule). `met` None: there are no such paths.
 
     >>> of_paths(met=4, targets=4, score=0.84, baseline=0.62).line
@@ -159,7 +160,11 @@ def of_paths(
     """
     rules = []
     if met is not None:
-        rules.append(Rule(UNSEEN, met, ">=", targets, "every target is met on paths no search has seen", digits=0))
+        rules.append(
+            Rule(
+                UNSEEN, met, ">=", targets, "every target that the search met is met on paths it has not seen", digits=0
+            )
+        )
     if score is not None and baseline is not None:
         told = "the score on paths no search has seen is above that of every baseline"
         rules.append(Rule("score on unseen paths", score, ">", baseline, told, of="the best baseline"))
