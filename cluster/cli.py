@@ -158,6 +158,23 @@ def rescore(
 
 
 @app.command()
+def export(
+    study: AnyStudy,
+    to: Annotated[Path | None, typer.Option(help="Folder of the files; default: export/ in the study's.")] = None,
+    trial: Annotated[int | None, typer.Option(help="Another trial than the best.", min=0)] = None,
+    form: Annotated[Literal["yaml", "json", "both"], typer.Option("--as", help="How it is written.")] = "both",
+    runs: Runs = RUNS,
+) -> None:
+    """Write a finished study's winner: rule, weights to hold now, provenance, and a study file that repeats it."""
+    from cluster.export import export as write_out
+    from cluster.export import show_exported
+    from cluster.kept import folders
+
+    for folder in folders(study, runs):
+        show_exported(_console(), write_out(folder, to=to, trial=trial, form=form))
+
+
+@app.command()
 def compare(
     study: AnyStudy,
     other: AnyStudy,

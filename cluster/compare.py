@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
@@ -89,7 +88,8 @@ def compare(one: str, other: str, runs: Path) -> Comparison:
     folders = [only_folder(study, runs) for study in (one, other)]
     if folders[0].resolve() == folders[1].resolve():
         raise InputError(f"compare: {one} and {other} are one study, {folders[0]}; name two")
-    sides, problems = [], []
+    sides: list[Side] = []
+    problems: list[str] = []
     for folder in folders:
         try:
             sides.append(_side(open_kept(folder)))
@@ -209,13 +209,14 @@ def _sharpe(a: Side, b: Side) -> RealDifference | str:
         returns.append(engine_for(side.plan, row).bars(row).of("r1")[:, 0])
     found: SharpeDifference = sharpe_difference(*returns)
     annual = math.sqrt(a.plan.market.bars_per_year)
-    moving = all(series.std() > 0.0 for series in returns)
+    first, second = (series - series.mean() for series in returns)
+    spread = math.sqrt(float(first @ first) * float(second @ second))
     return RealDifference(
         (a.metric("sharpe") or 0.0, b.metric("sharpe") or 0.0),
         found.difference * annual,
         found.error * annual,
         found.p_value,
-        float(np.corrcoef(np.stack(returns))[0, 1]) if moving else math.nan,
+        float(first @ second) / spread if spread > 0.0 else math.nan,
     )
 
 

@@ -29,7 +29,7 @@ def show_comparison(console: Console, found: Comparison) -> None:
     if heads[0] == heads[1]:
         heads = [str(side.plan.folder) for side in found.sides]
     table = Table(title=f"{heads[0]} and {heads[1]}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", overflow="fold")
+    table.add_column("", no_wrap=True)
     for head in heads:
         table.add_column(head, justify="right", overflow="fold")
     for title, lines in (
@@ -108,7 +108,7 @@ def _results(found: Comparison) -> list[Line]:
         lines.append((by, *(_score(side.score_by(targets), len(targets.metrics)) for side in sides)))
     metrics = dict.fromkeys(name for side in sides for name in side.plan.targets.metrics)
     lines += [(name, *(_metric(side, name) for side in sides)) for name in [*metrics, "cost_paid"]]
-    return [*lines, ("best baseline", *(_baseline(side) for side in sides))]
+    return [*lines, ("best baseline, by its own targets", *(_baseline(side) for side in sides))]
 
 
 def _score(scored: tuple[float, int] | None, targets: int) -> str:

@@ -29,6 +29,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
+from cluster.exported import study_of
 from cluster.option_config import OptionMarketConfig
 from cluster.search_config import SearchConfig
 from cluster.selection_config import SelectionConfig
@@ -267,6 +268,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     The value of an override is YAML: `search.trials=200`, `strategy.search.lookback=[20, 30]`.
     """
     content, problems = read_yaml(Path(path).expanduser())
+    content = study_of(content)
     problems += apply_overrides(content, overrides)
     try:
         study = StudyConfig.model_validate(content)

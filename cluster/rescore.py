@@ -168,7 +168,7 @@ def scored_again(plan: Plan, targets: Targets, rows: pd.DataFrame) -> pd.DataFra
 
 def show_rescored(console: Console, found: Rescored, file: Path) -> None:
     """The best trials by the new targets beside the baselines, what became of the old winner, and what to keep in mind."""
-    plan, old, new = found.plan, found.winner, found.leader
+    plan = found.plan
     beside = " beside the baselines" if len(found.baselines) else ""
     title = f"{plan.config.name}: best of {found.done:,} trials by the targets of {file.name}{beside}"
     show_ranking(console, plan, title, found.best, found.baselines)

@@ -23,7 +23,7 @@ from kernels.market_calendar import DateArray
 from kernels.metrics import OverPaths, aggregate
 from kernels.option_market import OptionMarket
 from kernels.planes import PlaneStore, encode
-from kernels.program import Program
+from kernels.program import Carried, Program
 from kernels.strategy import Strategy
 
 BANK_BYTES = 512 * 2**20  # slices of banks of one launch
@@ -158,19 +158,27 @@ class Engine:
 
     def paths(self, configurations: pd.DataFrame, scenario: int = 0) -> Paths:
         """Run a few rows bar by bar on one scenario with the NumPy backend, for figures."""
-        parameters = encode(self.strategy, configurations)
         T, A, C = self.market.n_bars, self.market.n_assets, len(configurations)
         values, growth = np.empty((T, A, C)), np.empty((T, C))
-        whole = Blocks(np.array([1, T]), self.market.timestamps)
-        for rows, launch in self._launches(parameters, whole):
-            for t, carried in walk(launch, whole, scenario):
-                planes = {n: a[scenario, t][:, None] for n, a in launch.shared.items() if a.ndim == 3}
-                values[t][:, rows] = self.strategy.account.value(carried.account, planes)
-                growth[t][rows] = carried.sums.growth
+        for rows, t, planes, carried in self.walk(configurations, scenario):
+            values[t][:, rows] = self.strategy.account.value(carried.account, planes)
+            growth[t][rows] = carried.sums.growth
         equity = growth[1:]
         previous = np.concatenate([np.ones((1, C)), equity[:-1]])
         peak = np.maximum.accumulate(equity, axis=0)
         return Paths(self.market.timestamps[1:], equity / previous - 1.0, equity, equity / peak - 1.0, values[1:])
+
+    def walk(
+        self, configurations: pd.DataFrame, scenario: int = 0
+    ) -> Iterator[tuple[NDArray[np.int64], int, dict[str, FloatArray], Carried]]:
+        """Rows, bar, planes of that bar (A, 1), and what the rows carry out of it, bar by bar of one scenario, on NumPy.
+
+        `sums` are those since the first bar that has a return.
+        """
+        whole = Blocks(np.array([1, self.market.n_bars]), self.market.timestamps)
+        for rows, launch in self._launches(encode(self.strategy, configurations), whole):
+            for t, carried in walk(launch, whole, scenario):
+                yield rows, t, {n: a[scenario, t][:, None] for n, a in launch.shared.items() if a.ndim == 3}, carried
 
     def _launches(
         self, parameters: dict[str, FloatArray], blocks: Blocks, kept: Kept = "sums"
