@@ -14,6 +14,7 @@ import pandas as pd
 
 from cluster import sources
 from cluster.config import ComputeConfig, StudyConfig
+from cluster.earlier import earlier_study
 from cluster.pool import cores
 from cluster.ray_cluster import look
 from cluster.study_text import missing_file
@@ -26,10 +27,12 @@ from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
 from search import samplers
 from search.dimension import Choices
+from search.patience import check_patience
 from search.points import Points
 from search.space import Space
 from search.study import Study
 from search.targets import Targets
+from search.warm_start import Earlier
 from tracking.address import TrackingError, check_tracking_uri
 from tracking.panels import Quantity
 
@@ -56,6 +59,7 @@ class Plan:
     choice: Choice
     trials: int
     batch: int
+    earlier: Earlier | None = None
 
     @property
     def task(self) -> Task:
@@ -201,7 +205,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     attempt(lambda: _check_writable(folder))
     if market is not None:
         attempt(lambda: market_planes(market, costs))
-    space = baselines = trials = None
+    space = baselines = trials = earlier = None
     if strategy is not None:
         space = attempt(lambda: Space.of(strategy, fixed=study.fixed, search=study.search))
     if space is not None:
@@ -217,6 +221,9 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
                 cloud=config.search.cloud,
             )
         )
+        attempt(lambda: check_patience(config.search.patience, config.search.sampler))
+        if targets is not None:
+            earlier = attempt(lambda: earlier_study(config, runs, space, targets, code))
         if market is not None:
             attempt(lambda: _check_length(market, space, baselines))
             attempt(lambda: space.strategy.check_market(market, _ends(space, baselines)))
@@ -230,7 +237,19 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     assert choice is not None
     assert trials is not None
     return Plan(
-        config, folder, market, strategy, code, costs, space, targets, baselines, choice, trials, batch_size(config)
+        config,
+        folder,
+        market,
+        strategy,
+        code,
+        costs,
+        space,
+        targets,
+        baselines,
+        choice,
+        trials,
+        batch_size(config),
+        earlier,
     )
 
 
@@ -254,6 +273,8 @@ def open_study(plan: Plan, *, resume: bool) -> Study:
         batch=plan.batch,
         seed=search.seed,
         cloud=search.cloud,
+        patience=search.patience,
+        earlier=plan.earlier,
         resume=resume,
     )
 
