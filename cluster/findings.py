@@ -9,8 +9,10 @@ import pandas as pd
 
 from cluster.advice import advise
 from cluster.plan import Plan
+from cluster.searched import look_for_dead, searched
 from cluster.winner import Winner, examine, path_table
 from kernels.market import FloatArray
+from search.dead import Dead
 from search.luck import Luck, luck
 from search.study import Study
 
@@ -21,7 +23,7 @@ class Findings:
 
     `paths` has every metric on each path of the best trial and the baselines, columns label, path, metrics, status; of a
     market with one history a row each. `quarantined` configurations could not be computed. `luck` is what chance would
-    show of as many, of a market with one history.
+    show of as many, of a market with one history. `distinct` configurations were tried, `dead` values move no metric.
     """
 
     best: pd.DataFrame
@@ -32,6 +34,8 @@ class Findings:
     paths: pd.DataFrame
     quarantined: int
     luck: Luck | None
+    distinct: int
+    dead: list[Dead]
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -47,9 +51,11 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     paths = path_table(plan, rows)
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
     sharpes, quarantined = _tried(plan, study)
-    chance = _luck(plan, sharpes, best.iloc[0])
-    advice = advise(plan, winner, baselines, returns, chance)
-    return Findings(best, baselines, study.importance(), winner, advice, paths, quarantined, chance)
+    distinct, dead = study.distinct, look_for_dead(plan, study, best)
+    chance = _luck(plan, sharpes, best.iloc[0], distinct)
+    advice = advise(plan, winner, baselines, returns, chance) + searched(plan, study, distinct, dead)
+    importance = study.importance()
+    return Findings(best, baselines, importance, winner, advice, paths, quarantined, chance, distinct, dead)
 
 
 def _tried(plan: Plan, study: Study) -> tuple[FloatArray, int]:
@@ -61,14 +67,14 @@ def _tried(plan: Plan, study: Study) -> tuple[FloatArray, int]:
     return np.concatenate(sharpes), quarantined
 
 
-def _luck(plan: Plan, sharpes: FloatArray, winner: pd.Series) -> Luck | None:
+def _luck(plan: Plan, sharpes: FloatArray, winner: pd.Series, tried: int) -> Luck | None:
     """What chance would show of all that was tried; None where there are many paths, or nothing to choose from."""
-    if plan.market.n_scenarios > 1 or plan.configurations < 2:
+    if plan.market.n_scenarios > 1 or tried < 2:
         return None
     sharpe, skew, kurtosis = (float(winner[plan.space.measured(name)]) for name in ("sharpe", "skew", "kurtosis"))
     return luck(
         sharpes,
-        tried=plan.configurations,
+        tried=tried,
         sharpe=sharpe,
         skew=skew,
         kurtosis=kurtosis,
