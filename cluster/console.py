@@ -30,6 +30,11 @@ from kernels.option_market import OptionMarket
 from tracking.address import ui_command
 
 BEST_OF_A_TICKER = 3  # rows of each where there are several
+ALWAYS = (
+    "backtests",
+    "search",
+    "records",
+)  # kernel, sampler and records: what a run's time is told of, even where none
 MOST_GAPS = 30  # of a market's gaps listed one by one
 
 
@@ -129,6 +134,7 @@ def outcome_json(outcomes: Sequence[Outcome], portfolio: Portfolio | InputError 
             "backend": outcome.plan.choice.backend.name,
             "data_digest": outcome.plan.market.digest,
             "seconds": outcome.seconds,
+            "shares_of_time": shares(outcome.seconds),
             "best": _plain(outcome.found.best.to_dict("records")),
             "baselines": {str(k): _plain(v) for k, v in outcome.found.baselines.to_dict("index").items()},
             "importance": outcome.found.importance,
@@ -148,7 +154,8 @@ def outcome_json(outcomes: Sequence[Outcome], portfolio: Portfolio | InputError 
     if len(found) == 1:
         return json.dumps(found[0], indent=1)
     rows = _plain(portfolio.rows.to_dict("index")) if isinstance(portfolio, Portfolio) else None
-    return json.dumps({"studies": found, "portfolio": rows}, indent=1)
+    times = shares(spent_by_all(outcomes))
+    return json.dumps({"studies": found, "portfolio": rows, "shares_of_time": times}, indent=1)
 
 
 def show_tickers(console: Console, outcomes: Sequence[Outcome], portfolio: Portfolio | InputError) -> None:
@@ -187,19 +194,34 @@ def show_tickers(console: Console, outcomes: Sequence[Outcome], portfolio: Portf
         console.print(f"note: {escape(caveat)}")
     for outcome in outcomes:
         _say_where(console, outcome)
-    whole = {what: sum(outcome.seconds[what] for outcome in outcomes) for what in outcomes[0].seconds}
-    console.print(f"time of all: {_spent(whole)}")
+    console.print(f"time of all: {_spent(spent_by_all(outcomes))}")
+
+
+def spent_by_all(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Wall seconds of a run of several studies, by what they went into."""
+    kinds = dict.fromkeys(what for outcome in outcomes for what in outcome.seconds)
+    return {what: sum(outcome.seconds.get(what, 0.0) for outcome in outcomes) for what in kinds}
+
+
+def shares(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Each part of the whole time, largest first; kernel, sampler and records always among them.
+
+    >>> shares({"records": 1.0, "backtests": 3.0})
+    {'backtests': 0.75, 'records': 0.25, 'search': 0.0}
+    """
+    all_of = {**dict.fromkeys(ALWAYS, 0.0), **seconds}
+    whole = sum(all_of.values())
+    return {what: s / whole if whole else 0.0 for what, s in sorted(all_of.items(), key=lambda spent: -spent[1])}
 
 
 def _spent(seconds: Mapping[str, float]) -> str:
     """The whole time and its shares, largest first.
 
     >>> _spent({"records": 1.0, "backtests": 3.0})
-    '4.0 s; backtests 3.0 s (75%), records 1.0 s (25%)'
+    '4.0 s; backtests 3.0 s (75%), records 1.0 s (25%), search 0.0 s (0%)'
     """
-    whole = sum(seconds.values())
-    shares = sorted(seconds.items(), key=lambda spent: -spent[1])
-    return f"{whole:.1f} s; " + ", ".join(f"{what} {s:.1f} s ({s / whole:.0%})" for what, s in shares)
+    told = ", ".join(f"{what} {seconds.get(what, 0.0):.1f} s ({share:.0%})" for what, share in shares(seconds).items())
+    return f"{sum(seconds.values()):.1f} s; {told}"
 
 
 def show_plan(console: Console, plan: Plan) -> None:

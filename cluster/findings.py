@@ -9,8 +9,10 @@ import pandas as pd
 from cluster import tried
 from cluster.advice import advise
 from cluster.plan import Plan
+from cluster.searched import look_for_dead, searched
 from cluster.selection import Selection, judge, on_unseen_paths
 from cluster.winner import Winner, examine, path_table
+from search.dead import Dead
 from search.study import Study
 from search.verdict import Verdict
 
@@ -21,7 +23,8 @@ class Findings:
 
     `paths` has every metric on each path of the best trial and the baselines, columns label, path, metrics, status; of a
     market with one history a row each. `quarantined` configurations could not be computed. `selection` says whether the
-    winner is real or luck, of a market with one history; the `verdict` is of any.
+    winner is real or luck, of a market with one history; the `verdict` is of any. `distinct` configurations were tried,
+    `dead` values move no metric.
     """
 
     best: pd.DataFrame
@@ -33,6 +36,8 @@ class Findings:
     quarantined: int
     selection: Selection | None
     verdict: Verdict
+    distinct: int
+    dead: list[Dead]
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -48,18 +53,22 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     paths = path_table(plan, rows)
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
     everything = tried.read(plan, study)
-    selection = judge(plan, study, everything, winner, rows)
+    distinct, dead = study.distinct, look_for_dead(plan, study, best)
+    selection = judge(plan, study, everything, winner, rows, distinct)
     verdict = selection.verdict if selection else on_unseen_paths(plan, winner)
+    advice = advise(plan, winner, baselines, returns, verdict=verdict, selection=selection)
     return Findings(
         best,
         baselines,
         study.importance(),
         winner,
-        advise(plan, winner, baselines, returns, verdict=verdict, selection=selection),
+        advice + searched(plan, study, distinct, dead),
         paths,
         everything.quarantined,
         selection,
         verdict,
+        distinct,
+        dead,
     )
 
 

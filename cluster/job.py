@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Protocol
 
 import pandas as pd
@@ -22,6 +23,9 @@ class Display(Watch, Protocol):
 
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
         """A batch of that study has been scored and committed."""
+
+    def left_out(self, plan: Plan, trials: int) -> None:
+        """That study has ended early: so many of its trials are not tried."""
 
     def finishing(self) -> None:
         """Every trial is committed; files and figures are left."""
@@ -56,7 +60,11 @@ def run(
             pool = open_pool([plan.task for plan in plans], plans[0].config.compute)
         with closing(pool):
             watching = Watching(studies, display, reporter)
-            display.started(plans, pool, [study.done_before for study in studies])
+            display.started(
+                [replace(each.plan, trials=each.trials) for each in studies],
+                pool,
+                [study.done_before for study in studies],
+            )
             reporter.entered("backtests", pool)
             for number, study in enumerate(studies):
                 if not stop():
@@ -65,13 +73,17 @@ def run(
                 with clock("backtests"):
                     number, result = pool.result(watching)
                 study = studies[number]
+                before = study.trials
                 if (rows := study.take(result)) is not None:
                     display.scored(study.plan, rows)
                     reporter.committed()
+                if left := before - study.trials:
+                    display.left_out(study.plan, left)
+                    reporter.left_out(study.plan, left)
                 if stop():
                     pool.withdraw()
-                else:
-                    study.go_on()
+                elif known := study.go_on():
+                    watching.advanced(known)
         for study in studies:
             study.settle()
         if stop():

@@ -119,6 +119,13 @@ class Live:
             best = self._scores(self._console.width - BAR_COLUMNS - len(self.workers()))
             self._bar.update(self._bar.task_ids[0], best=f"best {best}")
 
+    def left_out(self, plan: Plan, trials: int) -> None:
+        """Expect no more of a study that has ended early."""
+        self._trials -= trials
+        self._total -= trials * plan.config.search.configs_per_trial
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], total=self._total)
+
     def _scores(self, room: int) -> str:
         """The best score so far: of the one study, of each ticker, or where that is too long the worst and the best."""
         scores = list(self._best.values()) or [0.0]

@@ -88,11 +88,12 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
         "break_even": plain(winner.break_even),  # multiple of the costs
         "verdict": found.verdict.line,
         **({} if found.selection is None else judgement(found.selection, plan.market.bars_per_year)),
+        **({} if not found.dead else {"dead_parameters": [each.sentence for each in found.dead]}),
         **({} if winner.unseen is None else {"on_unseen_paths": {m: plain(winner.unseen[m]) for m in shown}}),
         "from": {
             "study": plan.config.name,
             "trial": int(row["trial"]),
-            "configurations_tried": plan.configurations,
+            "configurations_tried": found.distinct,
             "seed": plan.config.search.seed,
             "score_spec": plan.targets.score_spec,
             **asdict(identity),

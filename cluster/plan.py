@@ -14,6 +14,7 @@ import pandas as pd
 
 from cluster import sources
 from cluster.config import ComputeConfig, StudyConfig
+from cluster.earlier import earlier_study
 from cluster.holdout import Holdout, hide, periods
 from cluster.pool import cores
 from cluster.ray_cluster import look
@@ -27,11 +28,13 @@ from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
 from search import samplers
 from search.dimension import Choices
+from search.patience import check_patience
 from search.periods import Periods
 from search.points import Points
 from search.space import Space
 from search.study import Study
 from search.targets import Targets
+from search.warm_start import Earlier
 from tracking.address import TrackingError, check_tracking_uri
 from tracking.panels import Quantity
 
@@ -60,6 +63,7 @@ class Plan:
     choice: Choice
     trials: int
     batch: int
+    earlier: Earlier | None = None
 
     @property
     def task(self) -> Task:
@@ -216,7 +220,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     attempt(lambda: _check_writable(folder))
     if market is not None:
         attempt(lambda: market_planes(market, costs))
-    space = baselines = trials = cut = kept = None
+    space = baselines = trials = cut = kept = earlier = None
     if strategy is not None:
         space = attempt(lambda: Space.of(strategy, fixed=study.fixed, search=study.search))
     if space is not None:
@@ -232,6 +236,9 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
                 cloud=config.search.cloud,
             )
         )
+        attempt(lambda: check_patience(config.search.patience, config.search.sampler))
+        if targets is not None:
+            earlier = attempt(lambda: earlier_study(config, runs, space, targets, code))
         if market is not None:
             attempt(lambda: _check_length(market, space, baselines))
             attempt(lambda: space.strategy.check_market(market, _ends(space, baselines)))
@@ -262,6 +269,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         choice,
         trials,
         batch_size(config),
+        earlier,
     )
 
 
@@ -285,6 +293,8 @@ def open_study(plan: Plan, *, resume: bool) -> Study:
         batch=plan.batch,
         seed=search.seed,
         cloud=search.cloud,
+        patience=search.patience,
+        earlier=plan.earlier,
         resume=resume,
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cluster.plan import Plan
 from cluster.pool import Event, Pool
 from cluster.progress import ENDED, PROGRESS, Best, Count, Pace, Phase, Progress
 from cluster.running import Running
@@ -66,6 +67,10 @@ class Reporter:
     def committed(self) -> None:
         """A study has committed a batch, or is finished."""
         self._news.set()
+
+    def left_out(self, plan: Plan, trials: int) -> None:
+        """A study has ended early: so many of its trials are not tried."""
+        self._pace.total -= trials * plan.config.search.configs_per_trial
 
     def advanced(self, configurations: int) -> None:
         """So many more configurations are done."""

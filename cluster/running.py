@@ -145,7 +145,7 @@ class Running:
             self._compare(result)
             return None
         rows = self._keep(result) if isinstance(result, Part) else self._tell(result)
-        self.done = self._study.done
+        self.done, self.trials = self._study.done, self._study.trials
         self._see(rows)
         return rows
 
@@ -154,10 +154,11 @@ class Running:
         self._pool, self._number = pool, number
         pool.submit(number, self.plan.baselines)
 
-    def go_on(self) -> None:
-        """Hand the pool the study's next work, unless all of it is there already."""
+    def go_on(self) -> int:
+        """Hand the pool the study's next work, unless all of it is there already; how many configurations of it the study
+        knows from earlier trials, so that nobody computes them."""
         if self._streaming:
-            return
+            return 0
         assert self._pool is not None
         with self.clock("search"):
             trials = self._study.missing()
@@ -168,6 +169,10 @@ class Running:
         elif batch is not None:
             self._asked = batch, time.time()
             self._pool.submit(self._number, batch.configurations)
+            with self.clock("search"):
+                self._study.ahead()
+            return len(batch.every) - len(batch.configurations)
+        return 0
 
     def _tell(self, metrics: pd.DataFrame) -> pd.DataFrame:
         """Score and commit the metrics of the batch asked for, and record it."""
@@ -263,7 +268,7 @@ class Running:
     @property
     def _records_all(self) -> bool:
         """Whether every trial gets a run in MLflow; of a study too large for that the best do, at the end."""
-        return self._study.trials <= self.plan.config.tracking.max_runs
+        return self.plan.trials <= self.plan.config.tracking.max_runs  # of a study that ends early, too
 
 
 class Watching:

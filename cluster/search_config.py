@@ -64,6 +64,9 @@ class SearchConfig(Section):
 
     `scope` portfolio is one study of all tickers together, per_ticker one for each of `market.tickers`. Where the
     market has many paths, metrics are computed on each and then taken `over_paths`: median, mean or a quantile.
+
+    `warm_start` is the folder of an earlier study, or its name under the runs folder, whose trials a sampler that learns is
+    shown first. It ends early when `patience` batches in a row brought no better score.
     """
 
     sampler: Literal["grid", "random", "sobol", "tpe", "cmaes", "nsga2"] = "grid"
@@ -75,6 +78,8 @@ class SearchConfig(Section):
     configs_per_trial: Annotated[Whole, Field(ge=1)] = 1
     cloud_radius: Radius = 0.1
     cloud_statistic: Annotated[str | Number, BeforeValidator(_statistic)] = "median"
+    warm_start: Annotated[str, Field(min_length=1)] | None = None
+    patience: Annotated[Whole, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _ends(self) -> SearchConfig:
@@ -89,6 +94,9 @@ class SearchConfig(Section):
             for key in ("configs_per_trial", "cloud_radius", "cloud_statistic"):
                 if content[key] == type(self).model_fields[key].default:
                     del content[key]
+        for key in ("warm_start", "patience"):  # nor has one without these
+            if content[key] is None:
+                del content[key]
         return content
 
     @property

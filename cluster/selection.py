@@ -54,14 +54,16 @@ class Selection:
     why_not: dict[str, str]
 
 
-def judge(plan: Plan, study: Study, tried: Tried, winner: Winner, rows: pd.DataFrame) -> Selection | None:
+def judge(
+    plan: Plan, study: Study, tried: Tried, winner: Winner, rows: pd.DataFrame, distinct: int
+) -> Selection | None:
     """Judge the first of `rows`, the winner, beside the others, the baselines (index: labels); None where there are many
-    paths (`on_unseen_paths`)."""
+    paths (`on_unseen_paths`). `distinct` configurations were tried in this study."""
     if plan.periods is None:
         return None
     why_not: dict[str, str] = {}
     looks = looks_of(plan)
-    chance = _luck(plan, tried, rows.iloc[0], max(looks.configurations, plan.configurations))
+    chance = _luck(plan, tried, rows.iloc[0], max(looks.configurations, distinct))
     found, crossed = _blocks(plan, tried, why_not)
     against = _against(plan, rows)
     survey = kept_survey(plan, study)

@@ -59,6 +59,10 @@ class CloudTrials:
             first, points = asked
         return first, self._cloud.around(self._space, points, first=first, seed=self._seed, trials=self._count)
 
+    def ahead(self) -> None:
+        """Propose the points of the next batch, where no result has a say in them."""
+        self._trials.ahead()
+
     def tell(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Commit the results of one batch of clouds; returns one row per trial: its point's, with `cloud.SUMMARY`."""
         self._keep(rows)

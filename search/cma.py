@@ -17,10 +17,15 @@ from optuna.trial import TrialState
 from kernels.market import FloatArray
 
 SIGMA = 1 / 6  # of each range: the first generation fills the space to three standard deviations
+NARROWEST = SIGMA / 6  # that a warm start may begin with: its best trials may be one and the same
+BEST_SHARE = 10  # of the trials of a warm start one in so many, the best, say where to begin
 
 
 class CovarianceAdaptation:
-    """Proposes trial n from the generations of `population` trials before it. Numbers only."""
+    """Proposes trial n from the generations of `population` trials before it. Numbers only.
+
+    Trials of a warm start (numbered below 0) are no generation of its own: they say where it begins, and how wide.
+    """
 
     def __init__(self, *, seed: int, population: int) -> None:
         self._seed = seed
@@ -30,9 +35,10 @@ class CovarianceAdaptation:
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Mapping[str, Any]:
         """A draw from the distribution as adapted by every whole generation told."""
-        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        seen = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        told = [t for t in seen if t.number >= 0]
         ranges = {name: _Range(d) for name, d in search_space.items()}
-        optimizer = self._start(len(ranges))
+        optimizer = self._start(len(ranges), *_best_of([t for t in seen if t.number < 0], ranges))
         for first in range(0, len(told) - self._population + 1, self._population):
             if optimizer.should_stop():  # converged, or degenerate: what is left of the study is a new search
                 optimizer = self._start(len(ranges))
@@ -48,9 +54,23 @@ class CovarianceAdaptation:
         point: FloatArray = optimizer.ask()
         return {name: r.from_unit(float(u)) for (name, r), u in zip(ranges.items(), point, strict=True)}
 
-    def _start(self, n: int) -> CMA:
+    def _start(self, n: int, mean: FloatArray | None = None, spread: FloatArray | None = None) -> CMA:
         box = np.tile([0.0, 1.0], (n, 1))
-        return CMA(mean=np.full(n, 0.5), sigma=SIGMA, bounds=box, population_size=self._population)
+        if mean is None or spread is None:
+            return CMA(mean=np.full(n, 0.5), sigma=SIGMA, bounds=box, population_size=self._population)
+        sigma = float(np.exp(np.log(spread).mean()))
+        shape = np.diag((spread / sigma) ** 2)
+        return CMA(mean=mean, sigma=sigma, bounds=box, population_size=self._population, cov=shape)
+
+
+def _best_of(earlier: list[optuna.trial.FrozenTrial], ranges: dict[str, _Range]) -> tuple[FloatArray, ...]:
+    """Mean and standard deviation, in each unit range, of the best of a warm start; nothing where there is none."""
+    if not earlier:
+        return ()
+    ranked = sorted(earlier, key=lambda trial: -float(trial.value or 0.0))
+    best = ranked[: max(1, len(ranked) // BEST_SHARE)]
+    points = np.array([[r.to_unit(trial.params[name]) for name, r in ranges.items()] for trial in best])
+    return points.mean(axis=0), np.clip(points.std(axis=0), NARROWEST, SIGMA)
 
 
 class _Range:

@@ -17,6 +17,7 @@ from search.cma import CovarianceAdaptation
 from search.hint import hint
 from search.seeds import SAMPLER, seed_of
 from search.space import Space
+from search.warm_start import shown_to
 
 POINTS: Mapping[str, Callable[[Space, int, int, int], pd.DataFrame]] = {
     "grid": lambda space, first, n, seed: space.grid_rows(first, first + n),
@@ -43,10 +44,12 @@ class Learner:
     make: Callable[[int, int], Proposer]
     smallest_batch: int = 1
     numbers_only: bool = False
+    blind: int = 0  # trials that have been told before its proposals depend on them
 
 
+STARTUP = 10  # trials that `tpe` draws at random, as Optuna does unless told otherwise
 LEARNERS: Mapping[str, Learner] = {
-    "tpe": Learner(lambda seed, batch: TPESampler(seed=seed)),
+    "tpe": Learner(lambda seed, batch: TPESampler(seed=seed, n_startup_trials=STARTUP), blind=STARTUP),
     "cmaes": Learner(
         lambda seed, batch: CovarianceAdaptation(seed=seed, population=batch), smallest_batch=4, numbers_only=True
     ),
@@ -62,8 +65,17 @@ class SeededByTrial(BaseSampler):
     study that was stopped anywhere goes on to propose what it would have proposed.
     """
 
-    def __init__(self, learner: Learner, space: Mapping[str, BaseDistribution], *, seed: int, batch: int) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        space: Mapping[str, BaseDistribution],
+        *,
+        seed: int,
+        batch: int,
+        earlier: Sequence[optuna.trial.FrozenTrial] = (),
+    ) -> None:
         self._learner = learner
+        self._earlier = earlier
         self._space = {name: d for name, d in space.items() if not d.single()}
         self._seed = seed
         self._batch = batch
@@ -82,6 +94,7 @@ class SeededByTrial(BaseSampler):
     ) -> dict[str, Any]:
         """What the learning sampler proposes; nothing while it has too few trials to learn from."""
         sampler = self._learner.make(seed_of(self._seed, trial.number, SAMPLER), self._batch)
+        study = shown_to(sampler, study, self._earlier, self._batch)
         if isinstance(sampler, NSGAIISampler):
             # it orders parents it has just selected otherwise than those it reads back; let it always read them
             sampler.get_parent_population(study, sampler.get_trial_generation(study, trial))

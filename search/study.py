@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -16,16 +16,19 @@ from kernels.errors import InputError
 from search import cloud_trials, record, samplers
 from search.cloud import SUMMARY, Cloud
 from search.cloud_trials import CLOUDS, CloudTrials
+from search.duplicates import Known, Repeats, distinct, known
 from search.frozen import frozen_study
 from search.journal import begin
 from search.lock import hold
 from search.manifest import Manifest
 from search.parts import CONFIGS, Parts, evaluated, part_names
-from search.periods import is_result, only
+from search.patience import check_patience, has_ended
+from search.periods import is_kept, is_result, only
 from search.points import Part, scored
 from search.space import Space
 from search.targets import Targets
 from search.trials import JOURNAL, Trials, told
+from search.warm_start import Earlier, WarmStart, check_learns, frozen, kept_spec, read_kept
 from search.whole import writing
 
 FEWEST_FOR_IMPORTANCE = 30  # its best tenth must be a few trials
@@ -33,11 +36,17 @@ FEWEST_FOR_IMPORTANCE = 30  # its best tenth must be a few trials
 
 @dataclass(frozen=True)
 class Batch:
-    """Configurations evaluated together: trials from `first` on, one row each, or one cloud of rows each."""
+    """Configurations evaluated together: trials from `first` on, one row each, or one cloud of rows each.
+
+    `configurations` are to be backtested: of `every` row those that the study does not know yet, each once, as `repeats`
+    has it (None: all).
+    """
 
     number: int
     first: int
     configurations: pd.DataFrame
+    every: pd.DataFrame
+    repeats: Repeats | None = None
 
 
 class Ledger(Protocol):
@@ -75,17 +84,29 @@ class Study:
         trials: int,
         batch: int,
         seed: int,
+        sampler: str,
         cloud: Cloud | None = None,
+        patience: int | None = None,
+        warm_start: WarmStart | None = None,
     ) -> None:
         self.name = name
         self.space = space
         self.targets = targets
-        self.trials = trials
+        self.sampler = sampler
         self.manifest = manifest
+        self.warm_start = warm_start
+        self._wanted = trials
         self._ledger = ledger
         self._batch = batch
         self._seed = seed
         self._cloud = cloud
+        self._patience = patience
+        self._by = "cloud_score" if cloud else "score"
+        learns = sampler in samplers.LEARNERS
+        # what a sampler that does not learn tries is distinct, or a sample of all there is: nothing to remember
+        self._known = known(space, self._whole()) if learns and self.done else Known(space) if learns else None
+        tables = self.tables() if learns and patience else ()
+        self._scores = np.array([score for table in tables for score in table[self._by]], dtype=np.float64)
 
     @classmethod
     def open(
@@ -100,19 +121,25 @@ class Study:
         batch: int,
         seed: int,
         cloud: Cloud | None = None,
+        patience: int | None = None,
+        earlier: Earlier | None = None,
         resume: bool = False,
     ) -> Study:
         """The study kept in `folder` (made where missing): a new one, or with `resume` the one that is there.
 
-        A resumed study may be given more trials (but where its clouds shrink over them), and another batch where its
-        sampler does not learn.
+        A resumed study may be given more trials (but where its clouds shrink over them), another `patience` (batches
+        without a better score after which it ends), and another batch where its sampler does not learn. What it was shown
+        of an `earlier` study when it began is what it goes on with.
         InputError where the settings are wrong, the folder holds a study and `resume` is not set, or it
         holds another study.
         """
         count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed, cloud=cloud)
         _check_names(space, targets, cloud)
+        check_patience(patience, sampler)
+        if earlier:
+            check_learns(earlier.study, sampler)
         learns = sampler in samplers.LEARNERS
-        described = {
+        described: dict[str, Any] = {
             "name": name,
             "sampler": sampler,
             "seed": seed,
@@ -131,23 +158,47 @@ class Study:
             done = evaluated(manifest) + told(manifest, journal)
             if resume:
                 manifest.check(part_names(manifest, CONFIGS) + part_names(manifest, CLOUDS))
+            fresh = (
+                earlier.found if earlier and not done else None
+            )  # what is kept of it stands from the first result on
+            if earlier:
+                described["warm_start"] = {**(fresh.spec if fresh else kept_spec(folder)), "study": earlier.study}
             record.claim(folder, described, done=done, resume=resume)
             if done == 0:
                 begin(manifest, journal)  # what was asked and never told is asked anew
                 cloud_trials.forget(manifest)
+            if fresh:
+                fresh.keep(manifest)
+            warm = read_kept(manifest, described["warm_start"]) if earlier else None
         except OSError as error:
             raise InputError(f"{folder}: the study cannot be kept there ({error}); name another folder") from error
         ledger: Ledger
         with writing(folder):
             if learns:
-                ledger = Trials(manifest, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
+                ledger = Trials(
+                    *(manifest, name, space, targets),
+                    sampler=sampler,
+                    trials=count,
+                    batch=batch,
+                    seed=seed,
+                    earlier=frozen(warm.rows, space, targets) if warm else (),
+                )
                 if cloud:
                     ledger = CloudTrials(manifest, ledger, space, cloud, count=count, batch=batch, seed=seed)
             else:
                 points = samplers.POINTS[sampler]
                 ledger = Parts(manifest, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
         return cls(
-            name, space, targets, manifest=manifest, ledger=ledger, trials=count, batch=batch, seed=seed, cloud=cloud
+            *(name, space, targets),
+            manifest=manifest,
+            ledger=ledger,
+            trials=count,
+            batch=batch,
+            seed=seed,
+            sampler=sampler,
+            cloud=cloud,
+            patience=patience,
+            warm_start=warm,
         )
 
     @property
@@ -155,28 +206,54 @@ class Study:
         """Trials evaluated."""
         return self._ledger.done
 
+    @property
+    def trials(self) -> int:
+        """How many it has in the end: as many as it was given, or as were told where it ended early."""
+        ended = has_ended(self._scores, self._batch, self._patience)
+        return min(len(self._scores), self._wanted) if ended else self._wanted
+
+    @property
+    def distinct(self) -> int:
+        """Different configurations evaluated, in one pass over all of them."""
+        return self.done if self.sampler == "grid" else distinct(self.space, self.configurations())
+
     def ask(self) -> Batch | None:
         """The next batch without results (the same one until it is told), None when the study is done."""
-        asked = self._ledger.ask()
+        asked = self._ledger.ask() if self.done < self.trials else None
         if asked is None:
             return None
-        first, configurations = asked
-        return Batch(first // self._batch, first, configurations)
+        first, every = asked
+        if self._known is None:
+            return Batch(first // self._batch, first, every, every)
+        repeats = self._known.split(every)
+        return Batch(first // self._batch, first, every.iloc[repeats.new].reset_index(drop=True), every, repeats)
+
+    def ahead(self) -> None:
+        """Propose the batch after the one that is being computed, where no result has a say in it."""
+        if isinstance(self._ledger, (Trials, CloudTrials)):
+            self._ledger.ahead()
 
     def tell(self, batch: Batch, metrics: pd.DataFrame) -> pd.DataFrame:
-        """Score the metrics of a batch (one row per configuration, in its order) and commit them.
+        """Score the metrics of a batch (one row for each of its `configurations`, in their order) and commit them.
 
         Returns one row per trial: trial, parameters, metrics (`Space.measured`), score, targets_met, status, margins of
         its point; where trials are clouds, `search.cloud.SUMMARY` as well.
         """
         if len(metrics) != len(batch.configurations):
             raise ValueError(f"{len(batch.configurations)} rows of metrics are needed, got {len(metrics)}")
-        rows = scored(self.space, self.targets, batch.configurations, metrics)
+        if self._known is not None and batch.repeats is not None:
+            self._known.add(batch.configurations, metrics)
+            metrics = self._known.complete(batch.repeats, metrics)
+        rows = scored(self.space, self.targets, batch.every, metrics)
         size = self._cloud.size if self._cloud else 1
         rows.insert(0, "trial", batch.first + np.arange(len(rows)) // size)
         if self._cloud:
             rows.insert(1, "member", np.arange(len(rows)) % size)
-        return only(is_result, self._ledger.tell(rows))
+        told = self._ledger.tell(rows)
+        if self._patience is not None:
+            new = (told["trial"] >= len(self._scores)).to_numpy()  # a part that was lost is not told twice
+            self._scores = np.append(self._scores, told.loc[new, self._by])
+        return only(is_result, told)
 
     def missing(self) -> list[range] | None:
         """The trials without a result, where their points are known beforehand; None where they are learnt."""
@@ -206,13 +283,17 @@ class Study:
         (`search.periods.Periods.columns`) where anything is."""
         return self._ledger.over_time()
 
+    def _whole(self) -> Iterator[pd.DataFrame]:
+        """Every configuration evaluated, with its results and what is kept of it over time."""
+        for rows, kept in zip(self.configurations(), self.over_time(), strict=True):
+            yield pd.concat([rows, only(is_kept, kept)], axis="columns")
+
     def best(self, n: int) -> pd.DataFrame:
         """The n trials of highest score (of clouds `cloud_score`), best first, the earlier first among equals."""
-        by = "cloud_score" if self._cloud else "score"
         best = pd.DataFrame()
         for table in self.tables():
             best = pd.concat([best, table], ignore_index=True) if len(best) else table
-            best = best.nlargest(n, by, keep="first")
+            best = best.nlargest(n, self._by, keep="first")
         return best.reset_index(drop=True)
 
     def importance(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ class Trials:
         trials: int,
         batch: int,
         seed: int,
+        earlier: Sequence[optuna.trial.FrozenTrial] = (),
     ) -> None:
+        self._blind = LEARNERS[sampler].blind - len(earlier)
         self._space = space
         self._targets = targets
         self._trials = trials
@@ -61,7 +63,7 @@ class Trials:
             self.study = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
-                sampler=SeededByTrial(LEARNERS[sampler], self._distributions, seed=seed, batch=batch),
+                sampler=SeededByTrial(LEARNERS[sampler], self._distributions, seed=seed, batch=batch, earlier=earlier),
                 direction="maximize",
                 load_if_exists=True,
             )
@@ -81,6 +83,12 @@ class Trials:
             return None
         end = min(self._trials, (first // self._batch + 1) * self._batch)
         return first, self.points(first, end)
+
+    def ahead(self) -> None:
+        """Propose the batch after the one asked for, where no result has a say in it, while that one is computed."""
+        first = (self._told // self._batch + 1) * self._batch
+        if first < min(self._blind, self._trials):
+            self.points(first, min(first + self._batch, self._trials))
 
     def points(self, first: int, end: int) -> pd.DataFrame:
         """What trials `first` .. `end - 1` try: proposed now, or read where they have been."""

@@ -150,8 +150,9 @@ def of_history(
 def of_paths(
     *, met: int | None, targets: int, score: float | None, baseline: float | None, why: Mapping[str, str] | None = None
 ) -> Verdict:
-    """The verdict on simulated paths: how many targets are `met`, of those the search met, and the `score` on paths it has not seen, and the score
-    there of the best `baseline` (None without one, which is then no rule). `met` None: there are no such paths.
+    """The verdict on simulated paths: how many targets are `met` on paths that the search has not seen, of those it met on its
+    own (`targets`), and the `score` there, beside that of the best `baseline` (None without one, which is then no rule).
+    `met` None: there are no such paths.
 
     >>> of_paths(met=4, targets=4, score=0.84, baseline=0.62).line
     'supported: targets met on unseen paths 4 >= 4, score on unseen paths 0.84 > 0.62 of the best baseline'

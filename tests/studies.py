@@ -82,7 +82,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.done_before: list[int] = []
-        self.configurations = 0
+        self.configurations = self.configurations_left_out = 0
         self.events: list[Event] = []
         self.rows: list[pd.DataFrame] = []
         self.order: list[str] = []  # of the studies, batch by batch
@@ -99,6 +99,9 @@ class Watch:
     def scored(self, plan: Plan, rows: pd.DataFrame) -> None:
         self.order.append(plan.config.name)
         self.rows.append(rows)
+
+    def left_out(self, plan: Plan, trials: int) -> None:
+        self.configurations_left_out += trials * plan.config.search.configs_per_trial
 
     def finishing(self) -> None:
         pass
