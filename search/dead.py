@@ -23,6 +23,7 @@ from search.targets import Targets
 MOST_VALUES = 16  # of a parameter that is probed
 SETTINGS = 9  # of the others it is probed in: the winner's, and random ones
 HARDLY = 0.005  # of a margin: two decimals, as results are shown, do not tell such values apart
+WORTH_TELLING = 0.25  # of the values looked at: of a range, two that lie close do hardly differ
 NOTHING, MOST, LEAST = -1e300, 1e300, -9e299  # margins that are no numbers: equal to themselves, far from all others
 
 Digests = NDArray[np.uint64]
@@ -31,14 +32,14 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """Values of a parameter between which nothing changed, at so many `settings` of the other parameters.
+    """Values of a parameter `tried` between which nothing changed, at so many `settings` of the other parameters.
 
     Numbers are all values looked at from the first to the last one; `everywhere`: there were no others. `moved` is the most
     by which a target's margin changed at any setting; where it is None no metric changed at all.
     """
 
     parameter: str
-    values: tuple[ParameterValue, ...]
+    tried: tuple[ParameterValue, ...]
     settings: int
     everywhere: bool
     moved: float | None = None
@@ -49,19 +50,19 @@ class Dead:
 
         >>> Dead("band", (0.1, 0.2, 0.3), 9, False).sentence
         'band: no effect on any metric between 0.1 and 0.3 (3 values at 9 settings of the other parameters)'
-        >>> Dead("band", (0.1, 0.2), 9, False, 0.0012).sentence
-        'band: hardly any effect between 0.1 and 0.2, no margin moves by more than 0.0012 (2 values at 9 settings of the other parameters)'
+        >>> Dead("band", (0.1, 0.2), 9, False, 0.0012).sentence.split(" (")[0]
+        'band: hardly any effect between 0.1 and 0.2, no margin moves by more than 0.0012'
         """
         what = "no effect on any metric" if self.moved is None else "hardly any effect"
         where = "anywhere that was looked at" if self.everywhere else f"between {self._ends}"
         much = "" if self.moved is None else f", no margin moves by more than {self.moved:.2g}"
-        looked = f"{len(self.values)} values at {self.settings:,} setting{'' if self.settings == 1 else 's'}"
+        looked = f"{len(self.tried)} values at {self.settings:,} setting{'' if self.settings == 1 else 's'}"
         return f"{self.parameter}: {what} {where}{much} ({looked} of the other parameters)"
 
     @property
     def _ends(self) -> str:
-        said = [_said(value) for value in self.values]
-        return f"{said[0]} and {said[-1]}" if _numbers(self.values) else f"{', '.join(said[:-1])} and {said[-1]}"
+        said = [_said(value) for value in self.tried]
+        return f"{said[0]} and {said[-1]}" if _numbers(self.tried) else f"{', '.join(said[:-1])} and {said[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class Measured:
 
     def shaped(self, *shape: int) -> Measured:
         """The same, laid out otherwise."""
-        return Measured(self.metrics.reshape(shape), self.margins.reshape(*shape, -1), self.known.reshape(shape))
+        margins = self.margins.reshape(*shape, self.margins.shape[-1])
+        return Measured(self.metrics.reshape(shape), margins, self.known.reshape(shape))
 
 
 def dead_of_grid(space: Space, targets: Targets, tables: Iterable[pd.DataFrame]) -> list[Dead]:
@@ -105,22 +107,20 @@ def dead_by_probing(
     """What `measure` (configurations to metrics and status) says when each searched parameter alone is moved over up to
     `MOST_VALUES` of its values in each of the `settings` (n configurations); one call of it for all."""
     n = len(settings)
-    tried = {name: _some(dimension) for name, dimension in space.dimensions.items()}
-    if not tried:
+    chosen = {name: _some(dimension) for name, dimension in space.dimensions.items()}
+    if not chosen:
         return []
     probes = [
         settings.loc[settings.index.repeat(len(values))].assign(**{name: np.tile(values, n)})
-        for name, values in tried.items()
+        for name, values in chosen.items()
     ]
     metrics = measure(pd.concat(probes, ignore_index=True))
     scored = pd.concat([metrics, targets.score(metrics).drop(columns="status")], axis="columns")
     found, first = [], 0
-    for name, values in tried.items():
+    for name, values in chosen.items():
         rows = scored.iloc[first : first + n * len(values)]
         first += len(rows)
-        found += _found(
-            name, _plain(values), _measured(rows, list(metrics.drop(columns="status")), targets).shaped(n, -1)
-        )
+        found += _found(name, _plain(values), _measured(rows, [*metrics.columns.drop("status")], targets).shaped(n, -1))
     return found
 
 
@@ -131,11 +131,9 @@ def _found(name: str, values: Sequence[ParameterValue], across: Measured) -> lis
     settings = len(across.metrics)
     same = [group for group in _groups(values, lambda group: _equal(across, group)) if len(group) > 1]
     near = [group for group in _groups(values, lambda group: _moved(across, group) <= HARDLY) if len(group) > 1]
+    near = [group for group in near if len(group) >= WORTH_TELLING * len(values)]
     groups = [(group, None) for group in same] + [(group, _moved(across, group)) for group in near if group not in same]
-    return [
-        Dead(name, tuple(values[i] for i in group), settings, len(group) == len(values), moved)
-        for group, moved in groups
-    ]
+    return [Dead(name, _in_order(values, group), settings, len(group) == len(values), moved) for group, moved in groups]
 
 
 def _groups(values: Sequence[ParameterValue], alike: Callable[[list[int]], bool]) -> list[list[int]]:
@@ -154,6 +152,13 @@ def _groups(values: Sequence[ParameterValue], alike: Callable[[list[int]], bool]
         else:
             joined.append(i)
     return groups
+
+
+def _in_order(values: Sequence[ParameterValue], group: list[int]) -> tuple[ParameterValue, ...]:
+    """The values of a group as the study lists them, where that falls as evenly as it could rise."""
+    listed = sorted(group)
+    falls = group[::-1] == listed
+    return tuple(values[i] for i in (listed if falls or not _numbers(values) else group))
 
 
 def _equal(across: Measured, group: list[int]) -> bool:
