@@ -96,7 +96,7 @@ def kept_spec(folder: Path) -> dict[str, Any]:
         spec = json.loads((folder / RECORD).read_text()).get("warm_start") or {}
     except (OSError, ValueError):
         return {}
-    return dict(spec) if (folder / KEPT).exists() else {}
+    return dict(spec)
 
 
 def read_kept(manifest: Manifest, spec: Mapping[str, Any]) -> WarmStart:
