@@ -25,6 +25,7 @@ from search.sharpe import (
     minimum_years,
     probabilistic_sharpe,
     sharpe_difference,
+    worthless_spread,
 )
 
 
@@ -91,7 +92,9 @@ def test_a_study_says_what_luck_would_show(tmp_path: Path, monkeypatch: pytest.M
     table = pd.read_parquet(plan.folder / "configs.parquet")
     best = table.loc[table["score"].idxmax()]
     per_bar = math.sqrt(plan.market.bars_per_year)
-    expected = float(table["sharpe"].std()) * best_of(len(table))
+    expected = (
+        worthless_spread(table["sharpe"].to_numpy() / per_bar, plan.market.n_bars - 1) * per_bar * best_of(len(table))
+    )
     dsr = probabilistic_sharpe(
         best["sharpe"] / per_bar, plan.market.n_bars - 1, best["skew"], best["kurtosis"], expected / per_bar
     )
