@@ -25,6 +25,7 @@ from search.sharpe import (
     minimum_years,
     probabilistic_sharpe,
     sharpe_difference,
+    worthless_spread,
 )
 
 
@@ -91,18 +92,20 @@ def test_a_study_says_what_luck_would_show(tmp_path: Path, monkeypatch: pytest.M
     table = pd.read_parquet(plan.folder / "configs.parquet")
     best = table.loc[table["score"].idxmax()]
     per_bar = math.sqrt(plan.market.bars_per_year)
-    expected = float(table["sharpe"].std()) * best_of(len(table))
+    expected = (
+        worthless_spread(table["sharpe"].to_numpy() / per_bar, plan.market.n_bars - 1) * per_bar * best_of(len(table))
+    )
     dsr = probabilistic_sharpe(
         best["sharpe"] / per_bar, plan.market.n_bars - 1, best["skew"], best["kurtosis"], expected / per_bar
     )
-    assert found.luck is not None
-    assert found.luck.tried == len(table) == plan.trials
-    assert (found.luck.expected, found.luck.deflated) == pytest.approx((expected, float(dsr)))
+    assert found.selection.luck is not None
+    assert found.selection.luck.tried == len(table) == plan.trials
+    assert (found.selection.luck.expected, found.luck.deflated) == pytest.approx((expected, float(dsr)))
     (told,) = (sentence for sentence in found.advice if "by luck" in sentence)
     assert f"The best of {plan.trials} worthless configurations" in told
-    assert f"deflated Sharpe {found.luck.deflated:.2f}" in told
-    assert ("more than luck" in told) == (found.luck.deflated >= 0.95)
-    assert yaml.safe_load((plan.folder / "best.yaml").read_text())["luck"]["deflated"] == found.luck.deflated
+    assert f"deflated Sharpe {found.selection.luck.deflated:.2f}" in told
+    assert ("more than luck" in told) == (found.selection.luck.deflated >= 0.95)
+    assert yaml.safe_load((plan.folder / "best.yaml").read_text())["luck"]["deflated"] == found.selection.luck.deflated
 
 
 # ---- the difference from a baseline
