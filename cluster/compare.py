@@ -58,7 +58,10 @@ class Side:
 
 @dataclass(frozen=True)
 class RealDifference:
-    """Sharpe ratios a year of two winners on the same bars: first minus second, and the correlation of their returns."""
+    """Sharpe ratios a year of two winners on the same bars: first minus second, and the correlation of their returns.
+
+    The p-value is NaN where both return the same, or either never moves.
+    """
 
     sharpes: tuple[float, float]
     difference: float
@@ -208,14 +211,15 @@ def _sharpe(a: Side, b: Side) -> RealDifference | str:
         row = side.plan.space.table([{str(k): None if pd.isna(v) else v for k, v in row.iloc[0].items()}])
         returns.append(engine_for(side.plan, row).bars(row).of("r1")[:, 0])
     found: SharpeDifference = sharpe_difference(*returns)
+    alike = bool((returns[0] == returns[1]).all())  # rounding aside, of which a p-value would be made
     annual = math.sqrt(a.plan.market.bars_per_year)
     first, second = (series - series.mean() for series in returns)
     spread = math.sqrt(float(first @ first) * float(second @ second))
     return RealDifference(
         (a.metric("sharpe") or 0.0, b.metric("sharpe") or 0.0),
-        found.difference * annual,
-        found.error * annual,
-        found.p_value,
+        float(found.difference) * annual,
+        float(found.error) * annual,
+        math.nan if alike else found.p_value,
         float(first @ second) / spread if spread > 0.0 else math.nan,
     )
 

@@ -59,14 +59,15 @@ class Trials:
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
         self._marks = Marks(manifest, journal)
         self._marks.mark(_count(self._storage))  # before a line is added: what is there may have been cut
+        proposer = SeededByTrial(LEARNERS[sampler], self._distributions, seed=seed, batch=batch, earlier=earlier)
         with quiet():
-            self.study = optuna.create_study(
-                study_name=name,
-                storage=self._storage,
-                sampler=SeededByTrial(LEARNERS[sampler], self._distributions, seed=seed, batch=batch, earlier=earlier),
-                direction="maximize",
-                load_if_exists=True,
-            )
+            there = [kept.study_name for kept in self._storage.get_all_studies()]
+            if name in there:  # a line less than to create it again
+                self.study = optuna.load_study(study_name=name, storage=self._storage, sampler=proposer)
+            else:
+                self.study = optuna.create_study(
+                    study_name=name, storage=self._storage, sampler=proposer, direction="maximize"
+                )
         self._id = self._storage.get_study_id_from_name(name)
         self._asked = self._storage.get_n_trials(self._id)
         self._told = self._storage.get_n_trials(self._id, TrialState.COMPLETE)
