@@ -69,7 +69,7 @@ def _repair(folder: Path) -> Repaired:
     hold(folder)
     manifest = Manifest(folder)
     entered = mending.enter_unlisted(manifest)
-    plan = _plan(folder)
+    plan = kept_plan(folder)
     identity = kept_identity(plan)
     study = open_study(plan, resume=True)
     wrong = {name: why for name in FINAL if (why := study.manifest.problem(name))}
@@ -94,7 +94,7 @@ def _repair(folder: Path) -> Repaired:
     return Repaired(folder, rows)
 
 
-def _plan(folder: Path) -> Plan:
+def kept_plan(folder: Path) -> Plan:
     """The study as it was resolved, to be computed nowhere: no cluster and no GPU is needed to repair it."""
     config = load_study(folder / "study.yaml")
     nowhere = config.compute.model_copy(update={"address": None, "workers": None, "backend": "auto"})
@@ -109,7 +109,7 @@ def _project(plan: Plan, identity: Identity, study: Study, again: str) -> list[t
     status: Status = "FINISHED"
     if study.done < study.trials or (again and before != "FINISHED"):
         status = "FAILED" if before == "FAILED" else "KILLED"
-    baselines = _baselines(study)
+    baselines = kept_baselines(study)
     with recorder:
         recorder.label(EventLog(plan.folder).tags)
         if baselines is not None:
@@ -135,7 +135,7 @@ def _project(plan: Plan, identity: Identity, study: Study, again: str) -> list[t
     ]
 
 
-def _baselines(study: Study) -> pd.DataFrame | None:
+def kept_baselines(study: Study) -> pd.DataFrame | None:
     """The baselines as they were scored, index: labels; None before the study's end."""
     if study.manifest.problem("baselines.parquet"):
         return None

@@ -12,6 +12,7 @@ from cluster.evidence import HoldOut, WalkForward
 from cluster.findings import Findings
 from cluster.plan import Plan
 from search.dimension import Choices, Steps
+from tracking.cells import OFF
 from tracking.report import MET, MISSED, Table
 
 NOTHING = "\u2013"
@@ -75,7 +76,8 @@ def searched(plan: Plan, winner: pd.Series[Any]) -> Table:
     for parameter in plan.strategy.parameters:
         dimension = plan.space.dimensions.get(parameter.name)
         if dimension is None:
-            tried = f"fixed at {value(plan.space.constants[parameter.name])}"
+            constant = plan.space.constants[parameter.name]
+            tried = OFF if pd.isna(constant) else f"fixed at {value(constant)}"
         elif isinstance(dimension, Choices):
             tried = ", ".join(value(each) for each in dimension.values)  # noqa: PD011 - a tuple
         elif isinstance(dimension, Steps):
@@ -124,5 +126,5 @@ def value(of: Any) -> str:
     ('off', '0.1235', 'full', '250')
     """
     if pd.isna(of):
-        return "off"
+        return OFF
     return of if isinstance(of, str) else f"{float(of):.4g}"

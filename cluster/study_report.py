@@ -201,7 +201,10 @@ def _searched(
         parts.append(f"{studies} looked at this data, {all_tried:,} configurations in all:")
         parts.append(tables.looks(evidence.looks))
     told = list(caveats)
-    costs = ", ".join(f"{name} {value}" for name, value in plan.config.costs.model_dump().items())
+    costs = ", ".join(
+        f"{name} {each:,.10g}" if isinstance(each, float) else f"{name} {each}"
+        for name, each in plan.config.costs.model_dump().items()
+    )
     told.append(f"Costs: {costs}.")
     told.append(
         f"Made by hedgegrid {identity.version} on {identity.backend}; data {identity.data_digest}, study "

@@ -13,11 +13,14 @@ import numpy as np
 from tracking.axes import log_ticks
 from tracking.html_marks import Description, across, escaped, safe, traces
 from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale
-from tracking.panels import Axis, Chart, Figure, Heatmap, Level, Span
+from tracking.panels import Axis, Chart, Figure, Heatmap, Labels, Level, Span
 
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LETTER = 7  # pixels of a letter of a tick label, with its air
-CELL = 42  # pixels that a number in a cell takes
+ROW = 44  # and upwards a category beside an axis
+LEGEND_LINE = 36  # letters, where the script of a narrow page breaks names
+LINE = 20  # pixels of a line of a legend
+CELL = 40  # pixels that a number in a cell takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class Form:
     margin: dict[str, int]
 
 
-WIDE = Form("wide", 1060, (430, 310, 280), 8, {"l": 60, "r": 24, "t": 40, "b": 48})
-NARROW = Form("narrow", 340, (300, 250, 240), 4, {"l": 10, "r": 12, "t": 40, "b": 44})
+WIDE = Form("wide", 1060, (430, 310, 280), 8, {"l": 60, "r": 24, "b": 48})
+NARROW = Form("narrow", 340, (300, 250, 240), 4, {"l": 10, "r": 12, "b": 44})
 
 
 def script(figure: Figure) -> str:
@@ -60,19 +63,20 @@ def layout(figure: Figure, form: Form) -> Description:
     if form is NARROW:
         figure = replace(figure, columns=1)
     places, height = _places(figure, form)
-    titled = any(panel.title for panel in figure.panels[: figure.columns])
+    titled = 26 if any(panel.title for panel in figure.panels[: figure.columns]) else 6
+    margin = form.margin | {"t": 14 + titled + _legend_pixels(figure, form)}
     described: Description = {
         "template": "none",
-        "height": height + form.margin["t"] + form.margin["b"],
+        "height": height + margin["t"] + margin["b"],
         "font": {"family": FONT, "size": 13 if form is WIDE else 12, "color": INK},
         "paper_bgcolor": PAPER,
         "plot_bgcolor": PAPER,
-        "margin": form.margin,
+        "margin": margin,
         "barmode": "overlay",
         "dragmode": "zoom" if form is WIDE else False,  # a finger scrolls the page
         "hoverlabel": {"bgcolor": PAPER, "font": {"family": FONT, "color": INK}},
         "hovermode": "x unified" if figure.share == "x" and form is WIDE else "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.0 + (26 if titled else 6) / height, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.0 + titled / height, "yanchor": "bottom", "maxheight": 1000},
         "annotations": [],
         "shapes": [],
     }
@@ -113,6 +117,8 @@ def _places(figure: Figure, form: Form) -> tuple[list[tuple[list[float], list[fl
         return [], form.rows[0]
     each = form.rows[min(len(rows), len(form.rows)) - 1]
     relative = [row[0].height if isinstance(row[0], Chart) else 1.0 for row in rows]
+    if len(rows) == 1 and (named := max(len(panel.y.categories) for panel in rows[0])):
+        each = min(each, ROW * named + 40)  # few lying bars need no tall figure
     tall = [each * len(rows) * height / sum(relative) for height in relative]
     gap = 18.0 if figure.share == "x" else 78.0
     air = [gap + max(_turned(panel, form, figure.columns) for panel in row) for row in rows[:-1]]
@@ -136,6 +142,23 @@ def _turned(panel: Chart | Heatmap, form: Form, columns: int) -> int:
     if not words or sum(map(len, words)) * LETTER < form.pixels / columns - len(words) * LETTER:
         return 0
     return min(LETTER * max(map(len, words)), 110)
+
+
+def _legend_pixels(figure: Figure, form: Form) -> int:
+    """The height of the legend: plotly lays its entries in columns as wide as the longest, unless one line takes all."""
+    names = dict.fromkeys(
+        mark.name for panel in figure.panels if isinstance(panel, Chart) for mark in panel.marks
+        if not isinstance(mark, Labels | Level) and mark.listed
+    )  # fmt: skip
+    if not names:
+        return 0
+    lines = {name: -(-len(name) // LEGEND_LINE) if form is NARROW else 1 for name in names}
+    wide = [50 + LETTER * min(len(name), LEGEND_LINE if form is NARROW else len(name)) for name in names]
+    room = form.pixels - 70
+    if sum(wide) <= room:
+        return LINE * max(lines.values())
+    columns = max(room // max(wide), 1)
+    return LINE * max(lines.values()) * -(-len(names) // columns)
 
 
 def _axis(meaning: Axis, panel: Chart | Heatmap, form: Form) -> Description:
@@ -184,6 +207,7 @@ def _heatmap(panel: Heatmap, with_numbers: bool) -> Description:
         "customdata": [[[x, y] for x in escaped(panel.x.categories)] for y in escaped(panel.y.categories)],
         "text": text,
         "texttemplate": "%{text}" if with_numbers else "",
+        "textfont": {"size": 12},
         "hovertemplate": hover,
         "hoverongaps": False,
         "coloraxis": "coloraxis",
@@ -201,7 +225,7 @@ def _colours(panel: Heatmap, form: Form, height: int) -> Description:
     """The colour scale: beside a wide figure, below a narrow one."""
     colours = scale(panel.quantity.good)
     bar: Description = {
-        "title": {"text": safe(panel.quantity.label), "side": "right"},
+        "title": {"text": safe(panel.quantity.label), "side": "right", "font": {"size": 12}},
         "tickformat": "~%" if panel.quantity.percent else "",
         "outlinewidth": 0,
         "thickness": 14,

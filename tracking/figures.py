@@ -111,7 +111,7 @@ def profile(trials: pd.DataFrame, parameters: Sequence[Quantity], metric: Quanti
     most = max(moves, key=lambda name: moves[name][1] - moves[name][0])
     weakest, strongest = (metric.text(value) for value in moves[most])
     title = f"{metric.name} moves most with {most}: its median goes from {weakest} to {strongest}"
-    return Figure(name, title, tuple(panels), note, columns=min(3, len(panels)), share="y")
+    return Figure(name, title, tuple(panels), note, columns=2 if len(panels) == 4 else min(3, len(panels)), share="y")
 
 
 def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:

@@ -141,7 +141,8 @@ def _verdict(verdict: Verdict | None) -> str:
         (r.what, f"{MET if r.met else MISSED} {r.value}", f"{r.sign} {r.limit}", r.explained) for r in verdict.rules
     ]
     rules = _table(Table(("rule", "found", "wanted", ""), tuple(rows))) if rows else ""
-    said = f"<strong>{mark} {verdict.label}</strong><p>{_text(verdict.line)}</p>"
+    line = verdict.line.removeprefix(f"{verdict.label}: ")
+    said = f"<strong>{mark} {verdict.label}</strong><p>{_text(line)}</p>"
     return f"<div class='verdict {kind}'>{said}{rules}</div>"
 
 

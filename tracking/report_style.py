@@ -38,7 +38,7 @@ nav a:hover {{ text-decoration: underline; }}
 .verdict.good strong, td.met {{ color: {MET}; }}
 .verdict.bad {{ border-left-color: {MARK}; }}
 .verdict.bad strong, td.missed {{ color: {MISSED}; }}
-.keys {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px 24px; margin: 20px 0; }}
+.keys {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 12px 16px; margin: 20px 0; }}
 .keys dt {{ color: {FAINT}; font-size: 13px; }}
 .keys dd {{ margin: 0; font-size: 22px; line-height: 1.25; font-variant-numeric: tabular-nums; }}
 .keys small {{ display: block; font-size: 13px; color: {FAINT}; }}
@@ -47,8 +47,10 @@ table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabul
 caption {{ text-align: left; font-weight: 600; padding: 6px 0; }}
 th, td {{ padding: 5px 14px 5px 0; border-bottom: 1px solid {GRID}; text-align: left; vertical-align: top; }}
 th {{ color: {FAINT}; font-weight: 600; vertical-align: bottom; }}
+tbody th {{ vertical-align: top; }}
 .number {{ text-align: right; white-space: nowrap; }}
-.words {{ min-width: 15em; }}
+td, th {{ white-space: nowrap; }}
+td.words {{ white-space: normal; min-width: 15em; max-width: 34em; }}
 tr > :first-child {{ position: sticky; left: 0; background: {PAPER}; padding-right: 16px; }}
 tbody th {{ color: {INK}; }}
 figure {{ margin: 0 0 30px; }}
@@ -57,7 +59,7 @@ figure {{ margin: 0 0 30px; }}
 @media (max-width: 700px) {{
   main {{ padding: 16px 14px 40px; }}
   h1 {{ font-size: 23px; }} h2 {{ font-size: 19px; margin-top: 36px; }} .lede {{ font-size: 16px; }}
-  tr > :first-child {{ max-width: 130px; }}
+  tr > :first-child {{ max-width: 165px; white-space: normal; }}
 }}
 @media print {{
   main {{ max-width: none; padding: 0; }} nav {{ display: none; }} .modebar {{ display: none; }}
@@ -67,7 +69,7 @@ figure {{ margin: 0 0 30px; }}
 
 SCRIPT = """
 (() => {
-  const NARROW = 700, PAPER = 680, LINE = /(.{20,40}?) /g;
+  const NARROW = 700, PAPER = 680, LINE = /(.{18,36}) /g;
   let form = '';
   const draw = figure => {
     const told = JSON.parse(figure.nextElementSibling.textContent), narrow = form === 'narrow';

@@ -63,7 +63,7 @@ def importance(shares: Mapping[str, float]) -> Figure:
     at = np.arange(len(names), dtype=np.float64)
     bars = Bars("", at, np.zeros(len(names)), values, BEST, listed=False)
     words = Labels(values, at, tuple(f"{value:.0%}" for value in values), INK)
-    axis = Axis("share of what moved the score", "percent", limits=(0.0, 1.12 * float(values.max()) or 1.0))
+    axis = Axis("share of what moved the score", "percent", limits=(0.0, 1.2 * float(values.max()) or 1.0))
     title = f"{names[-1]} moves the score most: {values[-1]:.0%} of it"
     note = "Share of the variance between configurations near the best (PED-ANOVA: Watanabe, Bansal, Hutter 2023)."
     return Figure("importance", title, (Chart(axis, Axis("", "category", names), (bars, words)),), note)
