@@ -15,7 +15,7 @@ from cluster.selection_advice import judged
 from cluster.winner import CLOSE, Neighbours, Winner, most
 from kernels import Strategy
 from kernels.market import FloatArray
-from search.targets import Targets
+from search.targets import Target, Targets
 from search.verdict import Verdict
 
 
@@ -89,10 +89,12 @@ def say(strategy: Strategy, row: Mapping[str, Any] | pd.Series) -> str:
 
 def wanted(plan: Plan) -> str:
     """The targets of a study in words."""
-    return ", ".join(
-        f"{t.metric} {'>=' if t.direction > 0 else '<='} {plan.metric(t.metric).text(t.value)}"
-        for t in plan.targets.targets
-    )
+    return ", ".join(f"{t.metric} {wanted_of(plan, t)}" for t in plan.targets.targets)
+
+
+def wanted_of(plan: Plan, target: Target) -> str:
+    """What one target asks of its metric."""
+    return f"{'>=' if target.direction > 0 else '<='} {plan.metric(target.metric).text(target.value)}"
 
 
 def _ticker(plan: Plan) -> str:

@@ -191,6 +191,18 @@ def compare(
 
 
 @app.command()
+def report(
+    study: Annotated[str, typer.Argument(help="A study file, a study's name, or its folder.", show_default=False)],
+    runs: Runs = RUNS,
+) -> None:
+    """Make the report of a finished study again: one HTML file, verdict first, that opens without a network."""
+    from cluster.report_again import remake
+
+    for path in remake(study, runs):
+        print(path)
+
+
+@app.command()
 def heatmap(
     study: StudyFile,
     metric: Annotated[str, typer.Argument(help="A metric, or score.", show_default=False)],

@@ -78,7 +78,7 @@ def _advise(console: Console, advice: Sequence[str]) -> None:
 def _say_where(console: Console, outcome: Outcome) -> None:
     """Where the files of a study lie, and how to browse its trials."""
     plan = outcome.plan
-    console.print(f"files: {outcome.folder}/ (best.yaml, configs.parquet, figures/figures.html)", soft_wrap=True)
+    console.print(f"files: {outcome.folder}/ (report.html, best.yaml, configs.parquet)", soft_wrap=True)
     if outcome.trials_url:
         if outcome.trials > plan.config.tracking.max_runs:
             console.print(f"MLflow: the {plan.config.tracking.max_runs:,} best trials and the baselines")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from cluster import study_report
 from cluster.events import QUARANTINED
+from cluster.evidence_of import gather
 from cluster.findings import Findings
 from cluster.identity import Identity
 from cluster.judgement import judgement
@@ -26,11 +28,13 @@ from search.cloud import SUMMARY
 from search.study import Study
 from search.whole import writing
 from tracking import figures
+from tracking.panels import Figure
 from tracking.recorder import Recorder
+from tracking.report import page
 
 FINAL = (
     *("configs.parquet", "trials.parquet", "baselines.parquet", "paths.parquet"),
-    *("best.yaml", "advice.md", "note.md"),
+    *("best.yaml", "advice.md", "report.html", "note.md"),
 )
 """What a finished study leaves, in the order in which it is written: where the last is there, all are of one end."""
 
@@ -39,8 +43,8 @@ GROUP_ROWS = 65_536  # of a Parquet file: tens of megabytes
 
 def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list[Path]:
     """configs.parquet, trials.parquet (a row per trial), baselines.parquet, paths.parquet (every metric of the best and
-    the baselines on each path), best.yaml, advice.md, note.md (the page of the study's run in MLflow) and the figures;
-    returns the figures' paths."""
+    the baselines on each path), best.yaml, advice.md, the figures as pictures, report.html (which has them all) and
+    note.md (the page of the study's run in MLflow); returns the pictures' paths."""
     kept = study.manifest
     columns = ["trial", *(p.name for p in plan.strategy.parameters), "score", "targets_met", "status"]
     columns += SUMMARY if plan.config.search.cloud else ()
@@ -55,10 +59,27 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
         kept.write(f"{name}.parquet", partial(stream_parquet, table))
     kept.text("best.yaml", best_yaml(plan, identity, found))
     kept.text("advice.md", "\n".join([f"# {plan.config.name}", "", *(f"- {s}" for s in found.advice), ""]))
+    drawn, folder = list(draw(plan, study, found)), plan.folder / "figures"
+    with writing(folder):
+        pictures = figures.pictures(drawn, folder)
+    write_report(plan, identity, study, found, drawn)
     kept.text("note.md", note(plan, found, study.trials))
-    drawn = plan.folder / "figures"
-    with writing(drawn):
-        return figures.write(plan.config.name, list(draw(plan, study, found)), drawn)
+    return pictures
+
+
+def write_report(plan: Plan, identity: Identity, study: Study, found: Findings, drawn: Sequence[Figure]) -> Path:
+    """report.html, of the figures that the study has anyway and what speaks for its winner and against it."""
+    report = study_report.compose(
+        plan,
+        identity,
+        found,
+        gather(plan, found),
+        drawn,
+        tried=tried(plan, study.trials),
+        caveats=caveats(plan, study.trials, found.quarantined),
+    )
+    study.manifest.text(study_report.NAME, page(report))
+    return plan.folder / study_report.NAME
 
 
 def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
@@ -109,7 +130,8 @@ def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame) -> None:
     top = best.to_dict("records")[0]
     for name in ("study.yaml", "best.yaml", "advice.md"):
         recorder.text(name, (plan.folder / name).read_text(encoding="utf-8"))
-    recorder.artifact(plan.folder / "paths.parquet")
+    for name in ("paths.parquet", study_report.NAME):
+        recorder.artifact(plan.folder / name)
     for path in sorted((plan.folder / "figures").iterdir()):
         if path.is_file():  # heatmaps drawn later lie in folders of their own
             recorder.artifact(path, "figures")

@@ -26,6 +26,7 @@ from tracking import figures
 from tracking.path_figures import fan
 from tracking.recorder import Recorder
 from tracking.records import StudyRecord
+from tracking.report import Bullets, Report, Section, page
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,13 @@ def conclude(name: str, runs: Path, outcomes: Sequence[Outcome]) -> Portfolio | 
     advice = [line for outcome in outcomes for line in ("", *(f"- {s}" for s in outcome.found.advice))]
     note = "\n".join([f"# {name}: the portfolio of the winners", "", *(f"- {s}" for s in found.advice), *advice, ""])
     kept.text("advice.md", note)
-    written = figures.write(name, [fan(found.timestamps, found.equity, found.members)], folder / "figures")
+    drawn = fan(found.timestamps, found.equity, found.members)
+    pictures = figures.pictures([drawn], folder / "figures")
+    sections = [Section("What to do", (Bullets(tuple(found.advice)),)), Section("Together", (drawn,))]
+    sections += [Section(o.plan.config.name, (Bullets(tuple(o.found.advice)),)) for o in outcomes]
+    facts = "Equal capital in each. What speaks for each winner and against it stands in its own study's report."
+    report = Report(f"{name}: the portfolio of the winners", plan.config.question, facts, tuple(sections))
+    kept.text("report.html", page(report))
     tracking = plan.config.tracking
     if tracking.enabled:
         members = {", ".join(o.plan.market.tickers): o.study_id for o in outcomes}
@@ -71,7 +78,8 @@ def conclude(name: str, runs: Path, outcomes: Sequence[Outcome]) -> Portfolio | 
         with Recorder.open(tracking.uri, tracking.experiment or f"hedgegrid/{plan.strategy.name}", record) as recorder:
             recorder.text("advice.md", note)
             recorder.artifact(folder / "portfolio.parquet")
-            for path in written:
+            recorder.artifact(folder / "report.html")
+            for path in pictures:
                 recorder.artifact(path, "figures")
             top = found.rows.to_dict("index")["portfolio"]
             recorder.summary(note, metrics={m: float(top[m]) for m in ("score", *METRICS)})

@@ -18,8 +18,10 @@ from kernels.errors import InputError
 from kernels.option_market import OptionMarket
 from search.manifest import Manifest
 from search.study import Study
+from search.whole import replace_text
 from tracking import figures
 from tracking.panels import Figure
+from tracking.report import Report, Section, page
 
 LARGEST = 500_000  # trials that figures are made of: half a gigabyte while they are drawn
 MOST_HEATMAPS = 6  # pairs of searched parameters drawn for the score; `hedgegrid heatmap` draws any other
@@ -105,4 +107,8 @@ def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
     Manifest(plan.folder).check([table.name])
     trials = pd.read_parquet(table, columns=[x, y, measure.name])
     figure = figures.heatmap(trials, plan.parameter(x), plan.parameter(y), measure)
-    return figures.write(figure.title, [figure], plan.folder / "figures" / figure.name)
+    folder = plan.folder / "figures" / figure.name
+    pictures = figures.pictures([figure], folder)
+    whole = Report(plan.config.name, plan.config.question, "", (Section(figure.title, (figure,)),))
+    replace_text(folder / f"{figure.name}.html", page(whole))
+    return [folder / f"{figure.name}.html", *pictures]

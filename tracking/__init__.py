@@ -1,7 +1,8 @@
-"""Where a study can be looked at afterwards: MLflow runs, and figures as interactive HTML and PNG.
+"""Where a study can be looked at afterwards: MLflow runs, a report, and figures as PNG.
 
-`Recorder` (recorder.py) projects a study into MLflow; figures.py turns result tables into figures, which
-drawing_html.py and drawing_png.py draw. Nothing here knows what a strategy, a sampler or a cluster is.
+`Recorder` (recorder.py) projects a study into MLflow; figures.py and others turn result tables into figures, which
+drawing_html.py and drawing_png.py draw; report.py puts them on a page. Nothing here knows what a strategy, a sampler or
+a cluster is.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from tracking.panels import Axis, FloatArray, Quantity
 
 MOST_POINTS = 3000  # more cannot be told apart, and a page of them is slow
 CELLS = (110, 60)  # across and up, in which one point of many is drawn
+STRETCHES = 400  # of a long curve: one in three pixels of a wide page
 ALIKE = 1e-9  # numbers that differ by less than this share of them are one number, rounded differently
 DIGITS = (  # of the numbers on a logarithmic axis, from many to few
     (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
@@ -56,6 +57,23 @@ def thinned(across: FloatArray, up: FloatArray) -> NDArray[np.int64]:
     cell = (across[seen] * CELLS[0]).astype(np.int64) * CELLS[1] + (up[seen] * CELLS[1]).astype(np.int64)
     _, first = np.unique(cell, return_index=True)
     return seen[np.sort(first)]
+
+
+def outline(curves: FloatArray) -> NDArray[np.int64]:
+    """Positions at which to draw (T, K) curves: all of short ones, else the first, the lowest and the highest of each
+    curve in every one of `STRETCHES` equal stretches, and the last. No peak and no trough is lost.
+
+    >>> outline(np.zeros((5, 1)))
+    array([0, 1, 2, 3, 4])
+    """
+    bars, count = curves.shape
+    if bars <= STRETCHES * (2 * count + 1):
+        return np.arange(bars)
+    kept = [0, bars - 1]
+    for stretch in np.array_split(np.arange(bars), STRETCHES):
+        own = np.nan_to_num(curves[stretch])
+        kept += [int(stretch[0]), *stretch[own.argmin(axis=0)].tolist(), *stretch[own.argmax(axis=0)].tolist()]
+    return np.unique(kept)
 
 
 def value_axis(

@@ -1,123 +1,169 @@
-"""Draws figures as one interactive HTML page with plotly: the library inside it once, nothing fetched from anywhere."""
+"""Describes figures to plotly, each twice: as it lies on a wide page, and on a narrow one where its panels are stacked."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tracking.axes import log_ticks
-from tracking.html_marks import across, escaped, safe, traces
+from tracking.html_marks import Description, across, escaped, safe, traces
 from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale
-from tracking.panels import Axis, Chart, Figure, Heatmap, Level, Span
+from tracking.panels import Axis, Chart, Figure, Heatmap, Labels, Level, Span
 
-ROW_PIXELS = {1: 560, 2: 340}  # height of a row of panels
-LOW_ROW = 290
-LEAST_PIXELS = 290  # width of a panel; a narrower window scrolls
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+LETTER = 7  # pixels of a letter of a tick label, with its air
+ROW = 44  # and upwards a category beside an axis
+LEGEND_LINE = 36  # letters, where the script of a narrow page breaks names
+LINE = 20  # pixels of a line of a legend
+CELL = 40  # pixels that a number in a cell takes
 
 
-def page(title: str, figures: Sequence[Figure]) -> str:
-    """The figures one below the other, whole: the page opens from disk, without a network."""
-    from plotly.offline import get_plotlyjs
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A page's width in pixels, those of a row of panels by how many rows there are, and how many ticks an axis has."""
 
-    head = f"<meta charset='utf-8'><title>{safe(title)}</title><script>{get_plotlyjs()}</script>"
-    style = (
-        f"body {{ margin: 0 auto; max-width: 1400px; padding: 0 16px; background: {PAPER}; color: {INK};"
-        f" font-family: {FONT}; }} h2 {{ font-size: 19px; margin: 36px 0 6px; }}"
-        f" p {{ font-size: 13px; margin: 0 0 4px; max-width: 900px; color: {FAINT}; }}"
-        # The buttons of a plot lie where a long legend does: they are there while it is pointed at.
-        " .wide { overflow-x: auto; } .js-plotly-plot:not(:hover) .modebar { opacity: 0; }"
-    )
-    drawn = "\n".join(_plot(figure) for figure in figures)
-    return f"<!doctype html><html><head>{head}<style>{style}</style></head><body>\n{drawn}\n</body></html>\n"
+    name: str
+    pixels: int
+    rows: tuple[int, ...]
+    ticks: int
+    margin: dict[str, int]
 
 
-def _plot(figure: Figure) -> str:
-    """One figure's part of the page."""
-    from plotly.graph_objects import Figure as Plot
-    from plotly.io import to_html
+WIDE = Form("wide", 1060, (430, 310, 280), 8, {"l": 60, "r": 24, "b": 48})
+NARROW = Form("narrow", 340, (300, 250, 240), 4, {"l": 10, "r": 12, "b": 44})
 
-    plot = Plot({"data": [], "layout": _layout(figure)})
-    rows = max(figure.rows, 1)
+
+def script(figure: Figure) -> str:
+    """The figure's traces and both layouts as JSON that can stand in a page: nothing in it ends a script."""
+    return json.dumps(description(figure), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def description(figure: Figure) -> Description:
+    """`data` for plotly, its layouts `wide` and `narrow`, and whether cells are `bare` on a narrow page: too small for
+    their numbers."""
+    data: list[Description] = []
+    bare = False
     for number, panel in enumerate(figure.panels, start=1):
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        axes = {"xaxis": _axis_name("x", number), "yaxis": _axis_name("y", number)}
         if isinstance(panel, Heatmap):
-            plot.add_trace(_heatmap(panel, number == len(figure.panels)) | axes)
-            _mark(plot, panel, axes)
+            data.append(_heatmap(panel, _fits(panel, WIDE, figure.columns)) | axes)
+            bare = bare or not _fits(panel, NARROW, 1)
         else:
-            for mark in panel.marks:
-                for trace in traces(mark, panel):
-                    plot.add_trace(trace | axes)
-                if isinstance(mark, Level | Span):
-                    shape, words = across(mark, panel, number)
-                    plot.add_shape(shape)
-                    for annotation in words:
-                        plot.add_annotation(annotation)
-    plot.update_layout(height=rows * ROW_PIXELS.get(rows, LOW_ROW) + 70)
-    config = {
-        "displaylogo": False,
-        "displayModeBar": "hover",
-        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
-        "responsive": True,
-        "toImageButtonOptions": {"filename": figure.name, "scale": 2},
-    }
-    part: str = to_html(plot, config=config, include_plotlyjs=False, full_html=False, div_id=figure.name)
-    # Words of the page, unlike words of the plot, are broken into lines where the window is narrow.
-    heading = f"<h2>{safe(figure.title)}</h2>\n<p>{safe(figure.note)}</p>\n"
-    if not figure.panels:
-        return heading
-    return f"{heading}<div class='wide'><div style='min-width: {figure.columns * LEAST_PIXELS}px'>{part}</div></div>"
+            data += [trace | axes for mark in panel.marks for trace in traces(mark, panel)]
+    return {"data": data, "wide": layout(figure, WIDE), "narrow": layout(figure, NARROW), "bare": bare}
 
 
-def _layout(figure: Figure) -> dict[str, Any]:
-    layout: dict[str, Any] = {
+def layout(figure: Figure, form: Form) -> Description:
+    """How the figure's panels lie on a page of that form."""
+    if form is NARROW:
+        figure = replace(figure, columns=1)
+    places, height = _places(figure, form)
+    titled = 26 if any(panel.title for panel in figure.panels[: figure.columns]) else 6
+    margin = form.margin | {"t": 14 + titled + _legend_pixels(figure, form)}
+    described: Description = {
         "template": "none",
-        "font": {"family": FONT, "size": 13, "color": INK},
+        "height": height + margin["t"] + margin["b"],
+        "font": {"family": FONT, "size": 13 if form is WIDE else 12, "color": INK},
         "paper_bgcolor": PAPER,
         "plot_bgcolor": PAPER,
-        "margin": {"l": 60, "r": 30, "t": 50, "b": 50},
+        "margin": margin,
+        "barmode": "overlay",
+        "dragmode": "zoom" if form is WIDE else False,  # a finger scrolls the page
         "hoverlabel": {"bgcolor": PAPER, "font": {"family": FONT, "color": INK}},
-        "hovermode": "x unified" if figure.share == "x" else "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left", "font": {"size": 13}},
+        "hovermode": "x unified" if figure.share == "x" and form is WIDE else "closest",
+        "legend": {"orientation": "h", "x": 0, "y": 1.0 + titled / height, "yanchor": "bottom", "maxheight": 1000},
         "annotations": [],
+        "shapes": [],
     }
-    for number, panel in enumerate(figure.panels, start=1):
-        wide, up = _domains(figure, number - 1)
-        layout[f"xaxis{number}"] = _axis(panel.x, panel) | {"domain": wide, "anchor": f"y{number}"}
-        layout[f"yaxis{number}"] = _axis(panel.y, panel) | {"domain": up, "anchor": f"x{number}"}
+    for number, (panel, (wide, up)) in enumerate(zip(figure.panels, places, strict=True), start=1):
+        x, y = (f"{letter}axis{'' if number == 1 else number}" for letter in "xy")
+        described[x] = _axis(panel.x, panel, form) | {"domain": wide, "anchor": _axis_name("y", number)}
+        described[y] = _axis(panel.y, panel, form) | {"domain": up, "anchor": _axis_name("x", number)}
         if number > 1 and figure.share != "nothing":
-            layout[f"{figure.share}axis{number}"]["matches"] = figure.share
+            described[{"x": x, "y": y}[figure.share]]["matches"] = figure.share
         if figure.share == "x" and number < len(figure.panels):
-            layout[f"xaxis{number}"] |= {"title": None, "showticklabels": False}
+            described[x] |= {"title": None, "showticklabels": False}
         if figure.share == "y" and (number - 1) % figure.columns:
-            layout[f"yaxis{number}"] |= {"title": None, "showticklabels": False}
+            described[y] |= {"title": None, "showticklabels": False}
         if panel.title:
             place = {"x": wide[0], "y": up[1], "xref": "paper", "yref": "paper", "xanchor": "left"}
-            layout["annotations"].append(place | {"yanchor": "bottom", "text": safe(panel.title), "showarrow": False})
-    return layout
+            words = place | {"yanchor": "bottom", "text": safe(panel.title), "showarrow": False}
+            described["annotations"].append(words)
+        if isinstance(panel, Heatmap):
+            described["shapes"] += _mark(panel, number)
+            described["coloraxis"] = _colours(panel, form, height)
+        else:
+            for mark in panel.marks:
+                if isinstance(mark, Level | Span):
+                    shape, beside = across(mark, panel, number)
+                    described["shapes"].append(shape)
+                    described["annotations"] += beside
+    return described
 
 
-def _domains(figure: Figure, number: int) -> tuple[list[float], list[float]]:
-    """The share of the page that panel `number` takes, across and up."""
-    row, column = divmod(number, figure.columns)
-    gap_x, gap_y = 0.08, 0.06 if figure.share == "x" else 0.16
-    width = (1.0 - gap_x * (figure.columns - 1)) / figure.columns
-    heights = []
-    for start in range(0, len(figure.panels), figure.columns):
-        first = figure.panels[start]
-        heights.append(first.height if isinstance(first, Chart) else 1.0)
-    unit = (1.0 - gap_y * (figure.rows - 1)) / sum(heights)
-    top = 1.0 - sum(height * unit + gap_y for height in heights[:row])
-    left = column * (width + gap_x)
-    return [left, left + width], [max(top - heights[row] * unit, 0.0), top]
+def _axis_name(letter: str, number: int) -> str:
+    return letter if number == 1 else f"{letter}{number}"
 
 
-def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
-    axis: dict[str, Any] = {
-        "title": {"text": safe(meaning.label), "standoff": 12},
+def _places(figure: Figure, form: Form) -> tuple[list[tuple[list[float], list[float]]], int]:
+    """The shares across and up that each panel takes of what lies within the margins, and the pixels of that upwards."""
+    rows = [figure.panels[start : start + figure.columns] for start in range(0, len(figure.panels), figure.columns)]
+    if not rows:
+        return [], form.rows[0]
+    each = form.rows[min(len(rows), len(form.rows)) - 1]
+    relative = [row[0].height if isinstance(row[0], Chart) else 1.0 for row in rows]
+    if len(rows) == 1 and (named := max(len(panel.y.categories) for panel in rows[0])):
+        each = min(each, ROW * named + 40)  # few lying bars need no tall figure
+    tall = [each * len(rows) * height / sum(relative) for height in relative]
+    gap = 18.0 if figure.share == "x" else 78.0
+    air = [gap + max(_turned(panel, form, figure.columns) for panel in row) for row in rows[:-1]]
+    whole = sum(tall) + sum(air)
+    aside = 0.08
+    width = (1.0 - aside * (figure.columns - 1)) / figure.columns
+    places = []
+    top = whole
+    for row, height, below in zip(rows, tall, [*air, 0.0], strict=True):
+        up = [max(top - height, 0.0) / whole, top / whole]
+        for column in range(len(row)):
+            left = column * (width + aside)
+            places.append(([left, left + width], up))
+        top -= height + below
+    return places, round(whole)
+
+
+def _turned(panel: Chart | Heatmap, form: Form, columns: int) -> int:
+    """Pixels that the panel's tick labels take below it beyond one line: long ones are turned."""
+    words = panel.x.categories
+    if not words or sum(map(len, words)) * LETTER < form.pixels / columns - len(words) * LETTER:
+        return 0
+    return min(LETTER * max(map(len, words)), 110)
+
+
+def _legend_pixels(figure: Figure, form: Form) -> int:
+    """The height of the legend: plotly lays its entries in columns as wide as the longest, unless one line takes all."""
+    names = dict.fromkeys(
+        mark.name for panel in figure.panels if isinstance(panel, Chart) for mark in panel.marks
+        if not isinstance(mark, Labels | Level) and mark.listed
+    )  # fmt: skip
+    if not names:
+        return 0
+    lines = {name: -(-len(name) // LEGEND_LINE) if form is NARROW else 1 for name in names}
+    wide = [50 + LETTER * min(len(name), LEGEND_LINE if form is NARROW else len(name)) for name in names]
+    room = form.pixels - 70
+    if sum(wide) <= room:
+        return LINE * max(lines.values())
+    columns = max(room // max(wide), 1)
+    return LINE * max(lines.values()) * -(-len(names) // columns)
+
+
+def _axis(meaning: Axis, panel: Chart | Heatmap, form: Form) -> Description:
+    axis: Description = {
+        "title": {"text": safe(meaning.label), "standoff": 10, "font": {"size": 13 if form is WIDE else 12}},
         "gridcolor": GRID,
         "zeroline": False,
         "tickfont": {"color": FAINT},
@@ -126,14 +172,16 @@ def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
     if meaning.style == "category":
         count = len(meaning.categories)
         axis |= {"tickvals": list(range(count)), "ticktext": escaped(meaning.categories), "range": [-0.5, count - 0.5]}
-    elif meaning.style == "percent":
+    else:
+        axis |= {"nticks": form.ticks}
+    if meaning.style == "percent":
         axis |= {"tickformat": "~%"}
     elif meaning.style == "growth":
         axis |= {"tickformat": "~g", "ticksuffix": "x"}
     elif meaning.style == "date":
         axis |= {"type": "date"}
     if meaning.log and meaning.limits is not None:
-        ticks = log_ticks(*meaning.limits)
+        ticks = log_ticks(*meaning.limits, form.ticks)
         axis |= {"type": "log", "tickvals": ticks, "ticktext": [meaning.text(tick) for tick in ticks]}
     if meaning.limits is not None:
         axis |= {"range": [math.log10(end) if meaning.log else end for end in meaning.limits]}
@@ -142,8 +190,7 @@ def _axis(meaning: Axis, panel: Chart | Heatmap) -> dict[str, Any]:
     return axis
 
 
-def _heatmap(panel: Heatmap, with_scale: bool) -> dict[str, Any]:
-    colours = scale(panel.quantity.good)
+def _heatmap(panel: Heatmap, with_numbers: bool) -> Description:
     known = np.isfinite(panel.grid)
     text = [
         [panel.quantity.text(value) if fine else "" for value, fine in zip(*pair, strict=True)]
@@ -159,35 +206,47 @@ def _heatmap(panel: Heatmap, with_scale: bool) -> dict[str, Any]:
         ],
         "customdata": [[[x, y] for x in escaped(panel.x.categories)] for y in escaped(panel.y.categories)],
         "text": text,
-        "texttemplate": "%{text}" if panel.readable else "",
+        "texttemplate": "%{text}" if with_numbers else "",
+        "textfont": {"size": 12},
         "hovertemplate": hover,
         "hoverongaps": False,
-        "zmin": panel.low,
-        "zmax": panel.high,
-        "colorscale": [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)],
+        "coloraxis": "coloraxis",
         "xgap": 2,
         "ygap": 2,
-        "showscale": with_scale,
-        "colorbar": {
-            "title": {"text": safe(panel.quantity.label), "side": "right"},
-            "tickformat": "~%" if panel.quantity.percent else "",
-            "outlinewidth": 0,
-            "thickness": 14,
-        },
     }
 
 
-def _mark(plot: Any, panel: Heatmap, axes: dict[str, str]) -> None:
+def _fits(panel: Heatmap, form: Form, columns: int) -> bool:
+    """Whether the cells are large enough for their numbers."""
+    return panel.readable and panel.grid.shape[1] * CELL <= 0.86 * form.pixels / columns
+
+
+def _colours(panel: Heatmap, form: Form, height: int) -> Description:
+    """The colour scale: beside a wide figure, below a narrow one."""
+    colours = scale(panel.quantity.good)
+    bar: Description = {
+        "title": {"text": safe(panel.quantity.label), "side": "right", "font": {"size": 12}},
+        "tickformat": "~%" if panel.quantity.percent else "",
+        "outlinewidth": 0,
+        "thickness": 14,
+    }
+    if form is NARROW:
+        below = -(70 + _turned(panel, form, 1)) / height
+        bar |= {"orientation": "h", "y": below, "yanchor": "top", "thickness": 10, "nticks": form.ticks}
+        bar["title"]["side"] = "bottom"
+    return {
+        "cmin": panel.low,
+        "cmax": panel.high,
+        "colorscale": [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)],
+        "colorbar": bar,
+    }
+
+
+def _mark(panel: Heatmap, number: int) -> Sequence[dict[str, Any]]:
+    """The frame round the best cell."""
     if panel.mark is None:
-        return
+        return []
     row, column = panel.mark
-    plot.add_shape(
-        type="rect",
-        x0=column - 0.5,
-        x1=column + 0.5,
-        y0=row - 0.5,
-        y1=row + 0.5,
-        xref=axes["xaxis"],
-        yref=axes["yaxis"],
-        line={"color": MARK, "width": 3},
-    )
+    corner = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+    place = {"xref": _axis_name("x", number), "yref": _axis_name("y", number)}
+    return [{"type": "rect", "line": {"color": MARK, "width": 3}} | corner | place]

@@ -1,6 +1,7 @@
 """The figures of a study, built from its result tables: what was searched, what it moved, what it earned.
 
-Each function takes plain tables and gives a `Figure`, which is data; `write` draws it as HTML and PNG. Rows whose
+Each function takes plain tables and gives a `Figure`, which is data; `pictures` draws it as PNG, report.py puts it on a
+page. Rows whose
 metric is not finite are left out and counted in the note.
 """
 
@@ -13,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracking.axes import MOST_POINTS, file_name, finite, growth_axis, parameter_axis, thinned, value_axis
+from tracking.axes import MOST_POINTS, file_name, finite, growth_axis, outline, parameter_axis, thinned, value_axis
 from tracking.cells import Cells, divide
-from tracking.drawing_html import page
 from tracking.drawing_png import png
 from tracking.palette import BEST, OTHERS, shade
 from tracking.panels import (
@@ -33,15 +33,13 @@ from tracking.panels import (
 )
 
 
-def write(title: str, figures: Sequence[Figure], folder: Path) -> list[Path]:
-    """`figures.html` with all of them, then `<name>.png` each, in `folder`, which is created where it is missing."""
+def pictures(figures: Sequence[Figure], folder: Path) -> list[Path]:
+    """`<name>.png` each, in `folder`, which is created where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    together = folder / "figures.html"
-    together.write_text(page(title, figures), encoding="utf-8")
-    pictures = [folder / f"{figure.name}.png" for figure in figures]
-    for figure, picture in zip(figures, pictures, strict=True):
+    drawn = [folder / f"{figure.name}.png" for figure in figures]
+    for figure, picture in zip(figures, drawn, strict=True):
         png(figure, picture)
-    return [together, *pictures]
+    return drawn
 
 
 def heatmap(trials: pd.DataFrame, x: Quantity, y: Quantity, metric: Quantity) -> Figure:
@@ -113,7 +111,7 @@ def profile(trials: pd.DataFrame, parameters: Sequence[Quantity], metric: Quanti
     most = max(moves, key=lambda name: moves[name][1] - moves[name][0])
     weakest, strongest = (metric.text(value) for value in moves[most])
     title = f"{metric.name} moves most with {most}: its median goes from {weakest} to {strongest}"
-    return Figure(name, title, tuple(panels), note, columns=min(3, len(panels)), share="y")
+    return Figure(name, title, tuple(panels), note, columns=2 if len(panels) == 4 else min(3, len(panels)), share="y")
 
 
 def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
@@ -125,6 +123,8 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
     if curves.empty:
         return Figure("equity", "Equity: no curve to show", ())
     order = [best, *(name for name in curves.columns if name != best)]
+    shown = outline(curves.to_numpy(dtype=np.float64))
+    days = timestamps[shown]
     growth: list[Mark] = []
     falls: list[Mark] = []
     heads = {}
@@ -132,12 +132,13 @@ def equity(timestamps: Array, curves: pd.DataFrame, best: str) -> Figure:
         multiple = curves[name].to_numpy(dtype=np.float64)
         fall = multiple / np.maximum.accumulate(multiple) - 1.0
         heads[name] = f"{multiple[-1]:.3g}x, worst drawdown {100 * fall.min():.1f}%"
+        multiple, fall = multiple[shown], fall[shown]
         colour, width = (BEST, 2.2) if name == best else (OTHERS[(number - 1) % len(OTHERS)], 1.3)
         label = f"{name}: {heads[name]}"
         if name == best:
-            falls.append(Band(label, timestamps, fall, np.zeros_like(fall), colour, listed=False))
-        growth.append(Line(label, timestamps, multiple, colour, width))
-        falls.append(Line(label, timestamps, fall, colour, 0.6 * width, listed=False))
+            falls.append(Band(label, days, fall, np.zeros_like(fall), colour, listed=False))
+        growth.append(Line(label, days, multiple, colour, width))
+        falls.append(Line(label, days, fall, colour, 0.6 * width, listed=False))
     time = Axis("", "date")
     panels = (
         Chart(time, growth_axis(curves.to_numpy(dtype=np.float64)), tuple(growth), height=2.0),

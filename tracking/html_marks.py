@@ -52,7 +52,8 @@ def across(mark: Level | Span, panel: Chart, number: int) -> tuple[Description, 
     place = {f"{own}ref": f"{own}{axes}", f"{other}ref": f"{other}{axes} domain"}
     whole = place | {"type": "rect", "layer": "below", f"{other}0": 0, f"{other}1": 1}
     if isinstance(mark, Span):
-        shape = {f"{own}0": mark.low, f"{own}1": mark.high, "fillcolor": pale(mark.colour), "line": {"width": 0}}
+        low, high = listed(np.array([mark.low, mark.high]))
+        shape = {f"{own}0": low, f"{own}1": high, "fillcolor": pale(mark.colour), "line": {"width": 0}}
         return whole | shape | {"name": safe(mark.name), "showlegend": mark.listed}, []
     line = {"color": mark.colour, "width": 1.5, "dash": "dot"}
     shape = {"type": "line", "layer": "above", f"{own}0": mark.value, f"{own}1": mark.value, "line": line}
@@ -123,5 +124,6 @@ def listed(values: Array) -> list[Any]:
     """Plain numbers (or dates as text), so that the page can be read and not only drawn; gaps become null."""
     array = np.asarray(values)
     if np.issubdtype(array.dtype, np.datetime64):
-        return [str(day) for day in array.astype("datetime64[s]")]
+        midnights = bool((array == array.astype("datetime64[D]")).all())
+        return [str(day) for day in array.astype("datetime64[D]" if midnights else "datetime64[s]")]
     return [float(value) if np.isfinite(value) else None for value in array]

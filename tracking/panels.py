@@ -158,12 +158,12 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A range of one axis, shaded across the whole panel."""
+    """A range of one axis, numbers or dates, shaded across the whole panel."""
 
     name: str
     axis: Literal["x", "y"]
-    low: float
-    high: float
+    low: Any
+    high: Any
     colour: str
     listed: bool = True
 
