@@ -49,7 +49,8 @@ def chromium() -> str | None:
 
 
 class Page:
-    """One tab. `errors` is what its console called an error, and every exception that a script did not catch."""
+    """One tab. `errors` is what its console called an error, and every exception that a script did not catch; `requests`
+    the addresses that it asked for, once `Network.enable` was asked."""
 
     def __init__(self, send: int, receive: int) -> None:
         self._send, self._receive = send, receive
@@ -57,6 +58,7 @@ class Page:
         self._number = 0
         self._session: str | None = None
         self.errors: list[str] = []
+        self.requests: list[str] = []
 
     def attach(self, width: int, height: int) -> None:
         """Open the tab, `width` x `height` pixels."""
@@ -152,6 +154,8 @@ class Page:
             self.errors.append(thrown.get("exception", {}).get("description") or thrown["text"])
         elif told.get("method") == "Runtime.consoleAPICalled" and details["type"] == "error":
             self.errors.append(" ".join(str(a.get("value", a.get("description"))) for a in details["args"]))
+        elif told.get("method") == "Network.requestWillBeSent":
+            self.requests.append(details["request"]["url"])
         elif told.get("method") == "Log.entryAdded" and details["entry"]["level"] == "error":
             self.errors.append(f"{details['entry']['text']} {details['entry'].get('url', '')}")
 

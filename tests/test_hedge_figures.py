@@ -31,8 +31,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracking.axes import MOST_POINTS
-from tracking.drawing_html import page
-from tracking.figures import write
+from tracking.drawing_html import script
+from tracking.figures import pictures
 from tracking.frontier import efficient, frontier
 from tracking.hedge_figures import attribution, hedging_error
 from tracking.panels import Band, Bars, Chart, Figure, Labels, Level, Line, Points, Quantity, Span
@@ -58,11 +58,11 @@ KINDS: dict[str, Callable[[], Figure]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_figure_is_drawn_twice(kind: str, tmp_path: Path) -> None:
     figure = KINDS[kind]()
-    whole, picture = write("study", [figure], tmp_path)
+    (picture,) = pictures([figure], tmp_path)
     pixels = matplotlib.image.imread(picture)
     assert pixels.shape[1] == 1920
     assert np.mean(np.any(pixels[..., :3] < 0.97, axis=-1)) > 0.01
-    own = whole.read_text().rpartition("</head>")[2]
+    own = script(figure)
     assert "http" not in own
     assert "NaN" not in own
 
@@ -83,7 +83,7 @@ def test_nothing_to_show_is_said_and_not_drawn(kind: str, tmp_path: Path) -> Non
     figure = EMPTY[kind]()
     assert figure.panels == ()
     assert len(figure.title) > 20
-    assert len(write("study", [figure], tmp_path)) == 2
+    assert len(pictures([figure], tmp_path)) == 1
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -97,7 +97,7 @@ def test_one_row_is_enough(rows: int, tmp_path: Path) -> None:
         fan(*wealth(rows, days=1)),
     ]
     assert all(figure.panels for figure in figures)
-    assert len(write("study", figures, tmp_path)) == 6
+    assert len(pictures(figures, tmp_path)) == 5
 
 
 # Error against the theory
@@ -294,11 +294,11 @@ def test_a_levels_line_and_words_stand_at_its_value_on_both_kinds_of_axis() -> N
         chart = figure.panels[0]
         assert isinstance(chart, Chart)
         level = Level("y", 0.02, "here", "#009e73")
-        own = page("study", [Figure("f", "", (Chart(chart.x, chart.y, (level,)),))]).rpartition("</head>")[2]
+        own = script(Figure("f", "", (Chart(chart.x, chart.y, (level,)),)))
         assert '"y0":0.02,"y1":0.02' in own
         assert f'"y":{math.log10(0.02) if log else 0.02}' in own
 
 
 def test_a_dollar_sign_is_a_dollar_sign(tmp_path: Path) -> None:
     table = parts().rename(index={"best": "$5 to $10"})
-    assert len(write("$a_b$", [attribution(table)], tmp_path)) == 2
+    assert len(pictures([attribution(table)], tmp_path)) == 1

@@ -146,9 +146,11 @@ def test_the_best_configuration_run_again_gives_its_numbers(finished: job.Outcom
     assert best["from"]["data_digest"] == plan.data_digest
 
 
-def test_figures_are_pictures_and_one_page(finished: job.Outcome) -> None:
+def test_figures_are_pictures_and_stand_in_one_report(finished: job.Outcome) -> None:
     names = {path.name for path in (finished.folder / "figures").iterdir()}
-    assert {"figures.html", "equity.png", "progress.png", "profile_score.png"} <= names
+    assert {"equity.png", "progress.png", "profile_score.png"} <= names
+    report = (finished.folder / "report.html").read_text(encoding="utf-8")
+    assert all(f"id='{name.removesuffix('.png')}'" in report for name in names)
     assert "heatmap_score_hedge_strength_hedge_threshold.png" in names
 
 

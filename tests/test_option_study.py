@@ -30,7 +30,7 @@ def test_a_score_is_of_the_median_over_paths_and_the_figure_says_which_path_it_s
     rows = best[[p.name for p in plan.strategy.parameters]]
     growth = backtest(plan.market, plan.strategy, rows, costs=plan.costs).statistics.compose()["growth"]
     assert best["total_return"].iloc[0] == pytest.approx(np.median(growth) - 1.0, abs=1e-12)
-    page = (outcome.folder / "figures" / "figures.html").read_text(encoding="utf-8")
+    page = (outcome.folder / "report.html").read_text(encoding="utf-8")
     assert "on its median path of 25" in page
     assert any("median over 25 paths" in caveat for caveat in output.caveats(plan, outcome.trials, 0))
 

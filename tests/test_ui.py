@@ -114,9 +114,15 @@ def test_figures_and_files_open_beside_the_study(shown: Shown, page: Page) -> No
     choose_file(page, "figures", "document.querySelector('[artifact-name=\"equity.png\"]') !== null")
     picture = "[...document.images].some(image => image.src.startsWith('blob:') && image.naturalWidth > 1000)"
     choose_file(page, "equity.png", picture)
+
+
+def test_the_report_is_read_in_mlflows_own_page(shown: Shown, page: Page) -> None:
+    page.open(shown.page.replace("?", "/artifacts?"))
+    page.wait_for("report.html", "study.yaml")
     # MLflow frames a page of ours so that it may run its scripts and reach nothing; it draws all the same.
-    assert choose_file(page, "figures.html", "document.querySelector('iframe')?.sandbox.value") == "allow-scripts"
+    assert choose_file(page, "report.html", "document.querySelector('iframe')?.sandbox.value") == "allow-scripts"
     page.wait_in_frame("document.querySelectorAll('svg.main-svg').length")
+    assert shown.study.found.advice[0] in page.wait_in_frame("document.body.innerText")
 
 
 def test_how_busy_the_machine_was_is_drawn_apart(shown: Shown, page: Page) -> None:

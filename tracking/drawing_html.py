@@ -158,7 +158,7 @@ def _legend_pixels(figure: Figure, form: Form) -> int:
     if sum(wide) <= room:
         return LINE * max(lines.values())
     columns = max(room // max(wide), 1)
-    return LINE * max(lines.values()) * -(-len(names) // columns)
+    return LINE * (sum(lines.values()) if columns == 1 else max(lines.values()) * -(-len(names) // columns))
 
 
 def _axis(meaning: Axis, panel: Chart | Heatmap, form: Form) -> Description:
