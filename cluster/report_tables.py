@@ -89,19 +89,16 @@ def searched(plan: Plan, winner: pd.Series[Any]) -> Table:
 
 
 def folds(plan: Plan, walk: WalkForward) -> Table:
-    """A row per fold: what it was chosen on, what was chosen, what it did in training and in the test."""
+    """A row per fold: its test, what its choice did there and in training, what was chosen, and on which bars."""
     names = [name for name in plan.space.searched if name in walk.folds]
-    head = ("test", "trained on", "trial", *names, "score in training", "Sharpe in training", "Sharpe in the test")
+    measured = ("Sharpe in the test", "return in the test", "Sharpe in training", "score in training")
     rows = []
     for row in walk.folds.to_dict("records"):
-        cells = [
-            f"{day(row['test_from'])} to {day(row['test_to'])}",
-            f"{day(row['train_from'])} to {day(row['train_to'])}",
-        ]
-        cells += [str(row["trial"]), *(value(row[name]) for name in names)]
-        cells += [f"{row['score_in']:.3f}", f"{row['sharpe_in']:.2f}", f"{row['sharpe_out']:.2f}"]
-        rows.append((*cells, f"{row['return_out']:.1%}"))
-    return Table((*head, "return in the test"), tuple(rows))
+        cells = [f"{day(row['test_from'])} to {day(row['test_to'])}", f"{row['sharpe_out']:.2f}"]
+        cells += [f"{row['return_out']:.1%}", f"{row['sharpe_in']:.2f}", f"{row['score_in']:.3f}", str(row["trial"])]
+        cells += [value(row[name]) for name in names]
+        rows.append((*cells, f"{day(row['train_from'])} to {day(row['train_to'])}"))
+    return Table(("test", *measured, "trial", *names, "trained on"), tuple(rows))
 
 
 def looks(table: pd.DataFrame) -> Table:

@@ -68,9 +68,9 @@ def folds(labels: Sequence[str], inside: Array, outside: Array) -> Figure:
 
 
 def drift(timestamps: Array, chosen: pd.DataFrame, parameters: Sequence[Quantity]) -> Figure:
-    """What each fold chose: a step chart per parameter. `timestamps` (F + 1,): each fold's begin, and the last one's end.
+    """What each fold chose: a step chart per parameter that moves.
 
-    `chosen` (F rows) has a column per parameter.
+    `timestamps` (F + 1,): each fold's begin, and the last one's end; `chosen` (F rows) has a column per parameter.
     """
     panels = []
     still = []
@@ -80,13 +80,16 @@ def drift(timestamps: Array, chosen: pd.DataFrame, parameters: Sequence[Quantity
         numeric = cells.numeric
         if len(set(values)) == 1:
             still.append(parameter.name)
+            continue
         axis = Axis(parameter.label) if numeric else Axis(parameter.label, "category", cells.labels)
         line = Line("", timestamps, np.append(values, values[-1]), BEST, 2.0, stepped=True, listed=False)
         panels.append(Chart(Axis("", "date"), axis, (line,)))
     moved = [quantity.name for quantity in parameters if quantity.name not in still]
-    title = f"Over {len(chosen)} folds the choice of {_listed(moved)} moves" if moved else "Every fold chose the same"
-    title += f"; {_listed(still)} {'stays' if len(still) == 1 else 'stay'}" if moved and still else ""
-    return Figure("drift", title, tuple(panels), columns=min(3, len(panels)))
+    if not panels:
+        return Figure("drift", f"Every fold chose the same {_listed(still)}", ())
+    title = f"Over {len(chosen)} folds the chosen {_listed(moved)} {'moves' if len(moved) == 1 else 'move'}"
+    title += f"; {_listed(still)} {'stays' if len(still) == 1 else 'stay'}" if still else ""
+    return Figure("drift", title, tuple(panels), columns=2 if len(panels) == 4 else min(3, len(panels)))
 
 
 def _listed(names: Sequence[str]) -> str:

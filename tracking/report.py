@@ -166,7 +166,7 @@ def _table(table: Table) -> str:
     def cell(text: str, number: int) -> str:
         sort = {MET: " met", MISSED: " missed"}.get(text[:1], "")
         tag = "td" if number else "th"
-        kind = kinds[number] if number else ""
+        kind = kinds[number] if number or kinds[number] == "words" else ""
         return f"<{tag} class='{(kind + sort).strip()}'>{_text(text)}</{tag}>"
 
     head = "".join(f"<th class='{kinds[n] if n else ''}'>{_text(name)}</th>" for n, name in enumerate(table.head))

@@ -49,8 +49,9 @@ th, td {{ padding: 5px 14px 5px 0; border-bottom: 1px solid {GRID}; text-align: 
 th {{ color: {FAINT}; font-weight: 600; vertical-align: bottom; }}
 tbody th {{ vertical-align: top; }}
 .number {{ text-align: right; white-space: nowrap; }}
-td, th {{ white-space: nowrap; }}
-td.words {{ white-space: normal; min-width: 15em; max-width: 34em; }}
+td, tbody th {{ white-space: nowrap; }}
+thead .number {{ white-space: normal; }}
+tbody .words {{ white-space: normal; min-width: 15em; max-width: 34em; }}
 tr > :first-child {{ position: sticky; left: 0; background: {PAPER}; padding-right: 16px; }}
 tbody th {{ color: {INK}; }}
 figure {{ margin: 0 0 30px; }}
@@ -59,7 +60,6 @@ figure {{ margin: 0 0 30px; }}
 @media (max-width: 700px) {{
   main {{ padding: 16px 14px 40px; }}
   h1 {{ font-size: 23px; }} h2 {{ font-size: 19px; margin-top: 36px; }} .lede {{ font-size: 16px; }}
-  tr > :first-child {{ max-width: 165px; white-space: normal; }}
 }}
 @media print {{
   main {{ max-width: none; padding: 0; }} nav {{ display: none; }} .modebar {{ display: none; }}

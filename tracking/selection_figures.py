@@ -95,11 +95,12 @@ def cross_validation(paths: FloatArray, inside: float) -> Figure:
     marks.append(_upright(middle, top, f"median {middle:.2f}", BEST))
     marks.append(_upright(inside, top, f"in sample {inside:.2f}", LOSS, dashed=True))
     loses = int((values < 0.0).sum())
+    heights = Axis("", "category", limits=(-0.05 * top, 1.08 * top)) if len(values) <= FEW else Axis("paths")
     title = (
         f"Chosen anew on every training set, the Sharpe ratio is {middle:.2f} in the median of {len(values):,} "
         f"out-of-sample paths, {inside:.2f} in sample; {loses:,} {'path is' if loses == 1 else 'paths are'} below 0"
     )
-    return Figure("cross_validation", title, (_counted("Sharpe ratio a year", marks, "paths"),), note)
+    return Figure("cross_validation", title, (Chart(Axis("Sharpe ratio a year"), heights, tuple(marks)),), note)
 
 
 def reality_check(maxima: FloatArray, found: float, p_value: float, against: str) -> Figure:
