@@ -37,6 +37,7 @@ AnyStudy = Annotated[str, typer.Argument(help="A study file, a study's name, or 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a key: --set search.trials=200 (may be repeated).")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the results, one folder per study.")]
 
 
@@ -102,10 +103,10 @@ def plan(study: StudyFile, overrides: Overrides = None, runs: Runs = RUNS) -> No
 
 @app.command()
 def status(
-    study: Annotated[str, typer.Argument(help="A study file, a study's name, or its folder.", show_default=False)],
+    study: AnyStudy,
     runs: Runs = RUNS,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, until it has ended.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how a study gets on that runs elsewhere, or how it ended. Only reads files."""
     from cluster.status import find
@@ -149,12 +150,10 @@ def rescore(
     runs: Runs = RUNS,
 ) -> None:
     """Apply new targets to a study's results, without a backtest."""
-    from cluster.kept import folders
-    from cluster.rescore import rescore as score_again
-    from cluster.rescore import show_rescored
+    from cluster import kept, rescore
 
-    for folder in folders(study, runs):
-        show_rescored(_console(), score_again(folder, targets), targets)
+    for folder in kept.folders(study, runs):
+        rescore.show_rescored(_console(), rescore.rescore(folder, targets), targets)
 
 
 @app.command()
@@ -166,28 +165,19 @@ def export(
     runs: Runs = RUNS,
 ) -> None:
     """Write a finished study's winner: rule, weights to hold now, provenance, and a study file that repeats it."""
-    from cluster.export import export as write_out
-    from cluster.export import show_exported
-    from cluster.kept import folders
+    from cluster import export, kept
 
-    for folder in folders(study, runs):
-        show_exported(_console(), write_out(folder, to=to, trial=trial, form=form))
+    for folder in kept.folders(study, runs):
+        export.show_exported(_console(), export.export(folder, to=to, trial=trial, form=form))
 
 
 @app.command()
-def compare(
-    study: AnyStudy,
-    other: AnyStudy,
-    runs: Runs = RUNS,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
-) -> None:
+def compare(study: AnyStudy, other: AnyStudy, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Show two finished studies side by side: inputs that differ, winners, and whether their difference is real."""
-    from cluster.compare import as_json as to_json
-    from cluster.compare import compare as set_beside
-    from cluster.compare_view import show_comparison
+    from cluster import compare, compare_view
 
-    found = set_beside(study, other, runs)
-    print(to_json(found)) if as_json else show_comparison(_console(), found)
+    found = compare.compare(study, other, runs)
+    print(compare.as_json(found)) if as_json else compare_view.show_comparison(_console(), found)
 
 
 @app.command()

@@ -229,7 +229,7 @@ def _warnings(a: Side, b: Side) -> Iterator[str]:
         if side.changed:
             yield f"{side.changed}."
     if a.kept.identity.data_digest != b.kept.identity.data_digest:
-        yield f"Their data differs, {_history(a.plan)} and {_history(b.plan)}: no number of one compares with one of the other."
+        yield f"Their data differs, {_history(a)} and {_history(b)}: no number of one compares with one of the other."
     if a.plan.targets.score_spec != b.plan.targets.score_spec:
         yield "Their targets differ: each study's own score is on its own scale; only scores by the same targets compare."
     if a.plan.config.costs != b.plan.config.costs:
@@ -243,7 +243,9 @@ def _warnings(a: Side, b: Side) -> Iterator[str]:
             )
 
 
-def _history(plan: Plan) -> str:
-    market = plan.market
+def _history(side: Side) -> str:
+    if side.changed:
+        return "a history that is no longer there"
+    market = side.plan.market
     tickers = ", ".join(market.tickers) if market.n_assets <= 3 else f"{market.n_assets} assets"
     return f"{tickers} from {when(market.timestamps[0])} to {when(market.timestamps[-1])}"

@@ -78,8 +78,13 @@ def export(folder: Path, *, to: Path | None = None, trial: int | None = None, fo
     target = kept.plan.folder / "export" if to is None else to.expanduser()
     if target.exists() and not target.is_dir():
         raise InputError(f"--to {target}: is a file; name a folder")
-    for file, text in texts.items():
-        replace_text(target / file, text)
+    try:
+        for file, text in texts.items():
+            replace_text(target / file, text)
+    except OSError as error:
+        raise InputError(
+            f"{target}: the export cannot be written there ({error}); name another folder with --to"
+        ) from error
     return Exported(content, [target / file for file in texts])
 
 

@@ -103,22 +103,25 @@ def rescore(folder: Path, file: Path, top: int = 5) -> Rescored:
     plan = replace(kept.plan, targets=read_targets(file, kept.plan))
     ranking = _Ranking(top, "cloud_score" if plan.config.search.cloud else "score")
     target = plan.folder / "rescored" / plan.targets.score_spec
-    with whole_folder(target) as new:
-        scores = partial(stream_parquet, _scores(kept, plan, ranking))
-        replace_file(new / "scores.parquet", scores)
-        found = Rescored(
-            plan,
-            target,
-            own.score_spec,
-            kept.study.done,
-            kept.study.trials,
-            ranking.best.reset_index(drop=True),
-            _baselines(kept, plan),
-            ranking.place(winner),
-            ranking.place(int(ranking.best["trial"].iloc[0])),
-        )
-        replace_text(new / "targets.yaml", yaml.safe_dump({"targets": targets_of(plan.targets)}, sort_keys=False))
-        replace_text(new / "best.yaml", _best_yaml(kept.identity, found))
+    try:
+        with whole_folder(target) as new:
+            scores = partial(stream_parquet, _scores(kept, plan, ranking))
+            replace_file(new / "scores.parquet", scores)
+            found = Rescored(
+                plan,
+                target,
+                own.score_spec,
+                kept.study.done,
+                kept.study.trials,
+                ranking.best.reset_index(drop=True),
+                _baselines(kept, plan),
+                ranking.place(winner),
+                ranking.place(int(ranking.best["trial"].iloc[0])),
+            )
+            replace_text(new / "targets.yaml", yaml.safe_dump({"targets": targets_of(plan.targets)}, sort_keys=False))
+            replace_text(new / "best.yaml", _best_yaml(kept.identity, found))
+    except OSError as error:
+        raise InputError(f"{target}: the new scores cannot be written there ({error})") from error
     return found
 
 

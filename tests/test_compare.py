@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from histories import history
 from rich.console import Console
-from studies import TRIALS, run_one, small_plan
+from studies import TRIALS, option_plans, run_one, small_plan
 from test_job import Stopping
 from typer.testing import CliRunner
 
@@ -112,9 +114,21 @@ def test_other_data_is_warned_of_and_no_returns_are_set_side_by_side(kept: dict[
     assert "cannot be told" in verdict(found)
 
 
-def test_a_metric_that_one_strategy_does_not_produce_leaves_no_score(tmp_path: Path, undrawn: None) -> None:
-    from studies import option_plans
+def test_a_study_whose_prices_have_gone_on_still_compares_with_the_new_one(tmp_path: Path, undrawn: None) -> None:
+    market = history()
+    prices = pd.DataFrame({"timestamp": market.timestamps, "symbol": "A", "close": market.close[:, 0]})
+    source = f"market={{source: csv, path: {tmp_path}/prices.csv}}"
+    for name, bars in (("old", 200), ("new", 250)):
+        prices.iloc[:bars].to_csv(tmp_path / "prices.csv", index=False)
+        run_one(small_plan(tmp_path, UNTRACKED, source, "costs.fill=next_close", f"name={name}"))
+    found = compare("old", "new", tmp_path / "runs")
+    assert set(found.inputs) == {"data_digest"}
+    assert "old's data is not what it was" in verdict(found)
+    assert "the market data changed since this study began" in found.warnings[0]
+    assert "a history that is no longer there and A from 2020" in found.warnings[1]
 
+
+def test_a_metric_that_one_strategy_does_not_produce_leaves_no_score(tmp_path: Path, undrawn: None) -> None:
     calls = option_plans(tmp_path, "targets={hedging_error: {at_most: 0.1, reservation: 0.2}}")[0]
     trend = small_plan(tmp_path, UNTRACKED)
     run_one(calls)

@@ -165,6 +165,17 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_study_whose_files_were_never_written_is_refused(kept: dict[str, Plan], tmp_path: Path) -> None:
+    note = kept["small"].folder / "note.md"
+    note.rename(tmp_path / "note.md")
+    try:
+        with pytest.raises(InputError, match=r"(?s)note.md: it is missing\); write them again with.*--resume"):
+            export(kept["small"].folder)
+    finally:
+        (tmp_path / "note.md").rename(note)
+    assert not (kept["small"].folder / "export").exists()
+
+
 def test_a_folder_that_is_a_file_is_refused(kept: dict[str, Plan], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(InputError, match="out: is a file; name a folder"):
