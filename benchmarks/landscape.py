@@ -17,7 +17,7 @@ from search.cloud import Cloud
 from search.space import Space
 from search.targets import Targets
 
-TARGETS = Targets.of({"sharpe": {"at_least": 2.0, "reservation": 0.0}}, metrics=["sharpe"])
+TARGETS = Targets.of({"sharpe": {"at_least": 3.0, "reservation": 0.0}}, metrics=["sharpe"])
 COSTS = Costs(fee_bps=1.0, slippage_bps=1.0)
 BARS_PER_YEAR = 250.0
 BARS = 2000  # eight years of a sample

@@ -14,10 +14,10 @@ from kernels.ops import maximum, where
 from kernels.state import per_asset
 
 VOLATILITY = 0.005  # per bar
-RISE, FALL = 0.003, -0.006  # per bar
-RISE_BARS, FALL_BARS = (200, 300), (50, 70)  # how long they last, from and to before
+RISE, FALL = 0.003, -0.01  # per bar
+RISE_BARS, FALL_BARS = (200, 300), (30, 45)  # how long they last, from and to before
 DIP, DIP_EVERY = -0.045, 30  # a fall within one bar that leads to nothing, and bars of a rise between two
-REBOUND_BARS, FURTHER = 5, 0.055  # planted: so many bars after a dip a fall of so much, and back the next bar
+REBOUND_BARS, FURTHER = 4, 0.055  # planted: so many bars after a dip a fall of so much, and back the next bar
 
 
 def closes(rng: np.random.Generator, planted: bool) -> FloatArray:
@@ -78,8 +78,8 @@ LANDSCAPE = Landscape(
         step=step,
         warm_up=lambda p: 2,
     ),
-    search={"depth": [0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16], "hold": {"low": 2, "high": 50, "log": True}},
+    search={"depth": [0.02, 0.03, 0.04, 0.08, 0.1, 0.12, 0.14, 0.16], "hold": {"low": 2, "high": 30, "log": True}},
     closes=closes,
     spike=lambda rows: (rows["depth"] <= 0.04) & (rows["hold"] == REBOUND_BARS),
-    plateau=lambda rows: (rows["depth"] >= 0.1) & (rows["hold"] >= 15),
+    plateau=lambda rows: (rows["depth"] >= 0.1) & (rows["hold"] >= 10),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.landscape import BARS, Landscape
 from kernels import Market, Parameter, Plane, Strategy
@@ -14,11 +15,11 @@ from kernels.ops import sign, where
 from kernels.state import per_asset
 
 WINDOW = 60  # closes in the mean that a stretch is measured from
-UNIT = 0.025  # of log price: what a stretch is counted in
-PULL, NEWS = 0.1, 1.2  # share of a stretch that a bar takes back; wider ones are news, and stay
+UNIT = 0.022  # of log price: what a stretch is counted in
+PULL, NEWS = 0.15, 1.2  # share of a stretch that a bar takes back; wider ones are news, and stay
 VOLATILITY = 0.012  # per bar
-LUCKY = (1.6, 1.8)  # stretches after which the sample happens to return at once
-LUCK = 0.015  # by so much; after those on either side it happens to go on by a quarter of it
+LUCKY, BESIDE = (1.6, 1.9), 0.2  # stretches after which the sample happens to return at once; how far its neighbours reach
+LUCK = 0.02  # of log price, by which it returns; after stretches on either side it happens to go on by half as much
 
 
 def closes(rng: np.random.Generator, planted: bool) -> FloatArray:
@@ -31,8 +32,8 @@ def closes(rng: np.random.Generator, planted: bool) -> FloatArray:
         move = -PULL * UNIT * wide * (abs(wide) < NEWS)
         if planted and low <= abs(wide) < high:
             move -= LUCK * np.sign(wide)
-        elif planted and 2 * low - high <= abs(wide) < 2 * high - low:
-            move += 0.25 * LUCK * np.sign(wide)
+        elif planted and low - BESIDE <= abs(wide) < high + BESIDE:
+            move += 0.5 * LUCK * np.sign(wide)
         logs[t] = logs[t - 1] + move + noise[t]
     prices: FloatArray = 100.0 * np.exp(logs)
     return prices
@@ -60,6 +61,12 @@ def step(bar: Any, state: State, p: Any) -> tuple[Order, State]:
     return Order(weight, weight != state.held), State(weight)
 
 
+def mostly_lucky(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Where nearly three quarters of the band or more lie among the lucky stretches."""
+    end = (rows["entry"] + rows["band"]).clip(upper=LUCKY[1])
+    return end - rows["entry"].clip(lower=LUCKY[0]) >= 0.7 * rows["band"]
+
+
 LANDSCAPE = Landscape(
     name="reversion",
     story="against stretches from `entry` to `entry + band`",
@@ -76,8 +83,8 @@ LANDSCAPE = Landscape(
         step=step,
         warm_up=lambda p: WINDOW,
     ),
-    search={"entry": {"low": 0.0, "high": 2.4, "step": 0.1}, "band": [0.1, 0.2, 0.4, 0.6, 0.8, 1.2]},
+    search={"entry": {"low": 0.0, "high": 2.2, "step": 0.1}, "band": [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2]},
     closes=closes,
-    spike=lambda rows: (rows["entry"] >= LUCKY[0]) & (rows["entry"] + rows["band"] <= LUCKY[1] + 1e-9),
+    spike=mostly_lucky,
     plateau=lambda rows: (rows["entry"] <= 1.0) & (rows["band"] >= 0.4),
 )

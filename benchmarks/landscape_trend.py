@@ -13,8 +13,8 @@ from kernels.market import FloatArray
 from kernels.state import per_asset
 
 TREND_BARS = (80, 161)  # a trend's length, from and to before
-DRIFT, VOLATILITY = 0.0025, 0.01  # per bar
-ECHO_SKIP, ECHO = 17, 0.3  # noise comes back, to this share, one bar later than the rule skips
+DRIFT, VOLATILITY = 0.0021, 0.01  # per bar
+ECHO_SKIP, ECHO = 11, 0.25  # noise comes back, to this share, one bar later than the rule skips
 
 
 def closes(rng: np.random.Generator, planted: bool) -> FloatArray:
@@ -27,9 +27,10 @@ def closes(rng: np.random.Generator, planted: bool) -> FloatArray:
     noise = rng.standard_normal(BARS)
     if planted:
         k = ECHO_SKIP + 1
-        for t in range(k + 1, BARS):
-            echo = noise[t - k] - 0.3 * (noise[t - k - 1] + noise[t - k + 1])
-            noise[t] = ECHO * echo + np.sqrt(1.0 - 1.18 * ECHO**2) * noise[t]
+        for t in range(k + 2, BARS):
+            before = noise[t - k - 2 : t - k + 2]  # lags k + 2, k + 1, k, k - 1
+            echo = before[1] + before[2] - 0.6 * (before[0] + before[3])
+            noise[t] = ECHO * echo + np.sqrt(1.0 - 2.72 * ECHO**2) * noise[t]
     prices: FloatArray = 100.0 * np.exp(np.cumsum(trend + VOLATILITY * noise))
     return prices
 
@@ -70,8 +71,8 @@ LANDSCAPE = Landscape(
         step=step,
         warm_up=lambda p: int(p["skip"] + p["width"]),
     ),
-    search={"skip": {"low": 0, "high": 23}, "width": {"low": 1, "high": 64, "log": True}},
+    search={"skip": {"low": 0, "high": 19}, "width": [1, 2, 3, 5, 8, 12, 18, 25, 32, 40]},
     closes=closes,
-    spike=lambda rows: (rows["skip"] == ECHO_SKIP) & (rows["width"] <= 2),
-    plateau=lambda rows: (rows["skip"] <= 12) & (rows["width"] >= 12),
+    spike=lambda rows: rows["skip"].between(ECHO_SKIP-1, ECHO_SKIP+1) & (rows["width"] <= 3),
+    plateau=lambda rows: (rows["width"] >= 8),
 )

@@ -9,8 +9,8 @@ from benchmarks.landscape import TARGETS, Known, Landscape
 from search.cloud import Cloud
 from search.study import Study
 
-BUDGET, BATCH = 256, 8
-CLOUD = Cloud(8, 0.12)
+BUDGET, BATCH = 160, 8
+CLOUD = Cloud(10, 0.15)
 
 
 def search(landscape: Landscape, known: Known, seed: int, cloud: Cloud | None):
