@@ -83,7 +83,7 @@ LANDSCAPE = Landscape(
         step=step,
         warm_up=lambda p: WINDOW,
     ),
-    search={"entry": {"low": 0.0, "high": 2.2, "step": 0.1}, "band": [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2]},
+    search={"entry": {"low": 0.0, "high": 2.6, "step": 0.1}, "band": [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2]},
     closes=closes,
     spike=mostly_lucky,
     plateau=lambda rows: (rows["entry"] <= 1.0) & (rows["band"] >= 0.4),
