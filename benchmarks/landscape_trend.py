@@ -73,6 +73,6 @@ LANDSCAPE = Landscape(
     ),
     search={"skip": {"low": 0, "high": 19}, "width": [1, 2, 3, 5, 8, 12, 18, 25, 32, 40]},
     closes=closes,
-    spike=lambda rows: rows["skip"].between(ECHO_SKIP-1, ECHO_SKIP+1) & (rows["width"] <= 3),
-    plateau=lambda rows: (rows["width"] >= 8),
+    spike=lambda rows: rows["skip"].between(ECHO_SKIP - 1, ECHO_SKIP + 1) & (rows["width"] <= 3),
+    plateau=lambda rows: rows["width"] >= 8,
 )

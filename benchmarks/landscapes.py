@@ -87,7 +87,7 @@ def landscapes(_: Market) -> Table:
             where = ", ".join(f"{parameter} {table[parameter][at]:g}" for parameter in landscape.search)
             rows.append(
                 (
-                    f"{landscape.name}: {landscape.story}",
+                    landscape.name,
                     name,
                     f"{cells.mean():.1%} of {len(table)}",
                     f"{here[cells].max():.1f}, {there[cells].max():.1f}",
@@ -97,9 +97,9 @@ def landscapes(_: Market) -> Table:
             )
     return Table(
         f"Three markets of {BARS:,} bars: what was planted, and what lasts",
-        ("market and rule", "", "configurations", "best Sharpe, sample and fresh", "median Sharpe, sample and fresh", "holds"),
+        ("market", "", "configurations", "best Sharpe, sample and fresh", "median Sharpe, sample and fresh", "holds"),
         tuple(rows),
-        f"Every configuration backtested on the first history; fresh: medians over {len(FRESH)} samples of the same "
+        f"The rules are {'; '.join(f'of {each.name} {each.story}' for each in LANDSCAPES)}. Every configuration backtested on the first history; fresh: medians over {len(FRESH)} samples of the same "
         "market without the planted coincidence.",
     )
 

@@ -10,8 +10,6 @@ import pytest
 
 from benchmarks.landscape import Known, Landscape
 from benchmarks.landscapes import CLOUD, LANDSCAPES, MANY, SAMPLES, SEEDS, fresh_sharpe, search
-from kernels import load_strategy
-from kernels.strategy import Strategy
 from search.cloud import Cloud
 
 
