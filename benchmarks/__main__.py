@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from benchmarks import (
     cases,
     compare,
+    landscapes,
     memory,
     million,
     option_case,
@@ -33,13 +34,15 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "scaling": (scaling.cost, memory.peaks),
     "banks": (scaling.banks,),
     "search": (search.samplers,),
+    "landscapes": (landscapes.landscapes, landscapes.searches),
     "pool": (pool.measured, pool.real, pool.simulated),
     "million": (million.study,),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
-SLOW = ("search", "million")  # forty and ten minutes: only where they are asked for
+SLOW = ("search", "landscapes", "million")  # forty, four and ten minutes: only where they are asked for
 MARKETS: dict[str, Callable[[], tuple[Market | OptionMarket, str]]] = {
     "search": search.market,
+    "landscapes": landscapes.market,
     "options": option_case.market,
 }  # others: cases.market
 WIDTH = 130  # of what is written to a file or a pipe

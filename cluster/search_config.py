@@ -16,41 +16,47 @@ from pydantic import (
 
 from cluster.study_text import short
 from cluster.study_values import Number, Section, Whole
-from search.cloud import STATISTICS, Cloud
+from search.cloud import STATISTICS, WIDEST, Cloud, too_wide
 
 
 def _radius(value: Any) -> Any:
-    if isinstance(value, dict) or _share(value):
-        return value
-    raise ValueError(f"a share of each range, above 0 and at most 1, or {{start, end}} is needed, got {short(value)}")
+    return value if isinstance(value, dict) else _reach(value)
+
+
+def _reach(value: Any) -> Any:
+    if not _number(value) or not value > 0.0:
+        raise ValueError(f"a share of each range, above 0, or {{start, end}} is needed, got {short(value)}")
+    if value > WIDEST:
+        raise ValueError(too_wide(value))
+    return value
 
 
 def _statistic(value: Any) -> Any:
-    if value in STATISTICS or (_share(value) and value < 1.0):
+    if value in STATISTICS or (_number(value) and 0.0 < value < 1.0):
         return value
     raise ValueError(f"{', '.join(STATISTICS)} or a quantile between 0 and 1 is needed, got {short(value)}")
 
 
-def _share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 < value <= 1.0
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _kind_of_radius(value: Any) -> str:
     return "share" if isinstance(value, (int, float)) else "shrinking"
 
 
-Share = Annotated[Number, Field(gt=0, le=1)]
+Reach = Annotated[Number, BeforeValidator(_reach)]
 
 
 class Shrinking(Section):
     """A radius that falls from `start` at a study's first trial to `end` at its last, by equal factors."""
 
-    start: Share
-    end: Share
+    start: Reach
+    end: Reach
 
 
 Radius = Annotated[
-    Annotated[Share, Tag("share")] | Annotated[Shrinking, Tag("shrinking")],
+    Annotated[Reach, Tag("share")] | Annotated[Shrinking, Tag("shrinking")],
     Discriminator(_kind_of_radius),
     BeforeValidator(_radius),
 ]

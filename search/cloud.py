@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # a study file is read without Optuna
 
 STATISTICS = ("median", "mean", "best")
 LARGEST = 65_536  # configurations of a trial: as many as a batch of a grid
+WIDEST = 0.5  # of a range to either side: a cloud as wide as the range
 SUMMARY = ("cloud_score", "cloud_best", "cloud_median", "cloud_spread")
 """Columns of a trial's row: the statistic told, the best and the median score, their interquartile range."""
 
@@ -47,11 +48,13 @@ class Cloud:
         problems: list[str] = []
         if not 2 <= self.size <= LARGEST:
             problems.append(f"search.configs_per_trial: 2 to {LARGEST} make a cloud, got {self.size}")
-        if not 0.0 < self._last <= self.start <= 1.0:
+        if not 0.0 < self._last <= self.start:
             problems.append(
-                "search.cloud_radius: 0 < end <= start <= 1 must hold, as a share of each range, "
+                "search.cloud_radius: 0 < end <= start must hold, as a share of each range, "
                 f"got start={self.start:g}, end={self._last:g}"
             )
+        elif self.start > WIDEST:
+            problems.append(f"search.cloud_radius: {too_wide(self.start)}")
         if isinstance(self.statistic, str):
             if self.statistic not in STATISTICS:
                 problems.append(
@@ -63,13 +66,24 @@ class Cloud:
         return problems
 
     def idle(self, space: Space) -> str | None:
-        """The sentence that refuses a cloud whose members could be nothing but the point itself."""
+        """The sentence that refuses a cloud whose members could be nothing but the point itself.
+
+        One that shrinks is asked about its last trial: from there on it would be point search at the price of a cloud.
+        """
         cells = [d.count for d in space.dimensions.values() if d.ordered]
-        if any(count is None or 0.5 / count < self.start for count in cells):
+        if any(count is None or 0.5 / count < self._last for count in cells):
             return None
+        alone = f"so a trial would be one configuration {self.size} times"
+        finest = max(cells, default=1)
+        if finest == 1:
+            return (
+                f"search.configs_per_trial: nothing in strategy.search has neighbours (lists of words, or with null, have "
+                f"no order), {alone}; take 1, or search a range of numbers"
+            )
+        end = "" if self._last == self.start else " in the end"
         return (
-            f"search.cloud_radius: {self.start:g} of each range reaches no neighbour of any value in strategy.search, so "
-            f"a trial would be one configuration {self.size} times; take a larger radius, or finer steps"
+            f"search.cloud_radius: {self._last:g} of each range{end} reaches no neighbour of any value in strategy.search, "
+            f"{alone}; take more than {0.5 / finest:.3g}, or finer steps"
         )
 
     def spec(self, trials: int) -> dict[str, Any]:
@@ -138,6 +152,17 @@ class Cloud:
             case share:
                 told = float(np.quantile(scores, float(share)))
         return told, best, median, upper - lower
+
+
+def too_wide(radius: float) -> str:
+    """The sentence that refuses a radius beyond `WIDEST`.
+
+    The wider a cloud, the less its scores say of its point: of one as wide as the range, only which half it lies in.
+    """
+    return (
+        f"at most {WIDEST:g} of each range must hold, got {radius:g}: a cloud reaches so far to either side, so this "
+        "one is wider than the range and says little of its point; take 0.1, or {start: 0.3, end: 0.05}"
+    )
 
 
 def _sobol(dimensions: int, n: int, seed: int) -> FloatArray:

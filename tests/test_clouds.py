@@ -309,7 +309,7 @@ def test_every_mistake_about_a_cloud_is_told_at_once(tmp_path: Path) -> None:
 def test_a_cloud_that_could_hold_nothing_but_its_point_is_refused(tmp_path: Path) -> None:
     steps = Space.of(RULE, search={"x": {"low": 0, "high": 1, "step": 0.25}, "y": [0.1, 0.9, 0.5]})
     with pytest.raises(
-        InputError, match=r"cloud_radius: 0.1 of each range reaches no neighbour .* take a larger radius"
+        InputError, match=r"cloud_radius: 0.1 of each range reaches no neighbour .* take more than 0.1, or finer"
     ):
         opened(tmp_path, space=steps, cloud=Cloud(4))
     study = opened(tmp_path, space=steps, cloud=Cloud(4, 0.11))  # a cell is a fifth of the range

@@ -1,0 +1,66 @@
+"""On markets with a known plateau and a known spike, clouds choose the plateau and points the spike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.landscape import Known, Landscape
+from benchmarks.landscapes import CLOUD, LANDSCAPES, MANY, SAMPLES, SEEDS, fresh_sharpe, search
+from search.cloud import Cloud
+
+
+@dataclass(frozen=True)
+class Land:
+    """A landscape and its first history, every configuration measured."""
+
+    landscape: Landscape
+    known: Known
+
+    def spike(self) -> np.ndarray:
+        return self.landscape.spike(self.known.configurations).to_numpy()
+
+    def plateau(self) -> np.ndarray:
+        return self.landscape.plateau(self.known.configurations).to_numpy()
+
+
+@pytest.fixture(scope="module", params=LANDSCAPES, ids=lambda landscape: landscape.name)
+def land(request: pytest.FixtureRequest) -> Land:
+    landscape = request.param
+    return Land(landscape, Known(landscape, landscape.sample(SAMPLES[0], planted=True)))
+
+
+def test_the_best_configuration_is_a_spike_and_the_best_neighbourhood_a_plateau(land: Land) -> None:
+    scores, spike, plateau = land.known.scores(), land.spike(), land.plateau()
+    assert not (spike & plateau).any()
+    assert spike[scores.argmax()]
+    assert scores[spike].max() > scores[~spike].max()
+    around = land.known.cloud_scores(Cloud(MANY, CLOUD.start))
+    assert plateau[around.argmax()]
+    assert around[plateau].max() > around[spike].max()
+    # a cloud at the top of the spike holds more of what is not the spike
+    assert around[scores.argmax()] < np.median(scores[plateau])
+    assert spike.mean() < 0.06 < 0.15 < plateau.mean()
+
+
+def test_only_the_plateau_is_there_on_fresh_samples(land: Land) -> None:
+    fresh = fresh_sharpe(land.landscape, land.known.configurations)
+    here = land.known.metrics(land.known.configurations)["sharpe"].to_numpy()
+    top = land.known.scores().argmax()
+    assert here[top] > 2.5
+    assert fresh[top] < 0.6
+    assert np.median(fresh[land.plateau()]) > 0.75
+
+
+def test_points_choose_the_spike_and_clouds_the_plateau_which_lasts(land: Land) -> None:
+    points, clouds = (
+        pd.concat([search(land.landscape, land.known, cloud, seed).row for seed in SEEDS], ignore_index=True)
+        for cloud in (None, CLOUD)
+    )
+    assert land.landscape.spike(points).all()
+    assert land.landscape.plateau(clouds).all()
+    sharpe = fresh_sharpe(land.landscape, pd.concat([points, clouds], ignore_index=True))
+    assert sharpe[len(points) :].min() > sharpe[: len(points)].max() + 0.3
