@@ -69,7 +69,7 @@ class _Means(NamedTuple):
     """Of c configurations: Sharpe ratios per bar, and means of y."""
 
     sharpe: FloatArray  # (c,)
-    known: NDArray[np.bool_]  # (c,) their returns are finite
+    known: NDArray[np.bool_]  # (c,) their returns are finite, and leave some equity
     step: FloatArray  # (c,) of the grid, the coarsest
     luck: FloatArray  # (R, c) mean of y in each replicate, less that in the history
 
@@ -82,7 +82,7 @@ class Check:
         self._baseline = self._means(baseline[:, None])
 
     def of(self, returns: FloatArray, threads: int = 1) -> Excess:
-        """The largest excess of some configurations, returns (n, C); those that are not finite do not count."""
+        """The largest excess of some configurations, returns (n, C); invalid ones do not count, as `kernels.metrics` has it."""
         tiles = [returns[:, first : first + TILE] for first in range(0, returns.shape[1], TILE)]
         with _libraries().limit(limits=1, user_api="blas"):  # its threads would wait for each other at every tile
             if min(threads, len(tiles)) < 2:
@@ -120,7 +120,7 @@ class Check:
             squares = np.stack([np.einsum("ij,ij->j", returns[bars], returns[bars]) for bars in pieces])
             mean, square = sums.sum(axis=0) / n, squares.sum(axis=0) / n
             variance = square - mean * mean
-        known = np.isfinite(variance)
+        known = np.isfinite(variance) & ~_ruined(returns, pieces, squares)
         moving = known & (np.where(known, variance, 0.0) > CONSTANT * np.where(known, square, 0.0))
         scale = np.where(moving, 1.0 / np.sqrt(np.where(moving, variance, 1.0)), 0.0)
         mean = np.where(moving, mean, 0.0)
@@ -161,6 +161,16 @@ class Check:
             return np.asarray(
                 np.exp2(np.ceil(np.log2(np.maximum(longest, 2.0**-60) / (HELD - self._replicates.reach**2))))
             )
+
+
+def _ruined(returns: FloatArray, pieces: list[slice], squares: FloatArray) -> NDArray[np.bool_]:
+    """(c,) whether a bar leaves nothing of the equity. Where sums of squares (pieces, c) are below 1, none does."""
+    ruined = np.zeros(returns.shape[1], dtype=np.bool_)
+    for bars, square in zip(pieces, squares, strict=True):
+        near = np.flatnonzero(square >= 1.0)
+        if len(near):
+            ruined[near] |= returns[bars][:, near].min(axis=0) <= -1.0
+    return ruined
 
 
 @cache

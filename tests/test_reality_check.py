@@ -178,11 +178,11 @@ def test_what_never_moves_is_cash() -> None:
     assert Check(DRAWN, returns[:, 0]).of(np.zeros((BARS, 1))).found == pytest.approx(-down, rel=1e-9)
 
 
-def test_what_is_not_finite_does_not_count() -> None:
+def test_what_is_not_finite_or_loses_everything_does_not_count() -> None:
     returns = alike(5, 2)
     check = Check(DRAWN, np.zeros(BARS))
     spoiled = np.concatenate([returns, returns], axis=1)
-    spoiled[7, 5], spoiled[9, 6], spoiled[:, 7:] = np.nan, np.inf, -np.inf
+    spoiled[7, 5], spoiled[9, 6], spoiled[:, 7:9], spoiled[600, 9] = np.nan, np.inf, -np.inf, -1.0
     assert same(check.of(spoiled), check.of(returns))
 
 
