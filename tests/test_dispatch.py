@@ -97,7 +97,7 @@ def history(module: types.ModuleType, regime: Regime, seed: int) -> tuple[bool, 
         if not waiting[task] or random.random() < 0.3:
             waiting[task].append(PlayedStream(task, size, random))
         if random.random() < 0.3:
-            waiting[task].append(PlayedSurvey(task, size, random))
+            waiting[task] = [*waiting[task], PlayedSurvey(task, size, random)][random.choice((0, 0, -1)) :]  # or alone
     withdraws = random.randint(0, 5) if random.random() < 0.1 else -1  # after so many results
     referee = Referee(regime.workers, LIMITS, LOOK)
     fleet = SimulatedFleet(regime, random, poisoned, referee)
