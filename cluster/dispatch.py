@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from cluster.chunks import Speeds
 from cluster.pool import Event, PoolError, Watch
-from cluster.work import Batch, Hope, Stream, Work, chunk_name
-from cluster.worker import Task
-from search.points import Part
+from cluster.work import Answer as Made
+from cluster.work import Batch, Hope, Result, Stream, Survey, Work, chunk_name
+from cluster.worker import Inquiry, Task, Terms
 
 IN_FLIGHT = 2  # chunks sent to one worker: one runs while the next one travels
 ALONE = 3  # workers that a chunk may take with it while nothing else runs there
@@ -34,7 +34,7 @@ USE_SECONDS = 5.0  # between two looks at how much of the cluster is in use
 
 
 class Chunk(NamedTuple):
-    """Rows `first` .. `end - 1` of the batch that a task has in the pool; of its stream, trials."""
+    """Rows `first` .. `end - 1` of the batch that a task has in the pool; of its stream, trials; of a survey either."""
 
     task: int
     first: int
@@ -52,7 +52,7 @@ class Done(NamedTuple):
 
     worker: int
     chunk: Chunk
-    answer: pa.Table | Part  # metrics, or a part of a stream
+    answer: Made  # metrics, a part of a stream, or what a survey found
     seconds: float
 
 
@@ -89,7 +89,7 @@ class Fleet(Protocol):
         """Begin a worker; its number, which no other gets. `Ready` or `Lost` follows, perhaps never."""
         ...
 
-    def send(self, worker: int, chunk: Chunk, rows: pa.Table | None) -> None:
+    def send(self, worker: int, chunk: Chunk, rows: pa.Table | Inquiry | None) -> None:
         """Hand a chunk to a worker; without rows it makes them itself. `Done`, `Raised` or `Lost` follows, or nothing."""
         ...
 
@@ -183,14 +183,18 @@ class WorkerPool:
         """Hand over trials of the task of that number, to be computed in parts of at most `most`; they queue too."""
         self._enter(task, Stream(self._tasks, task, self._hope, trials, most))
 
+    def survey(self, task: int, terms: Terms, rows: Sequence[range] | pd.DataFrame) -> None:
+        """Hand over configurations to be looked at once more: trials by their numbers, or rows."""
+        self._enter(task, Survey(self._tasks, task, self._hope, terms, rows))
+
     def withdraw(self) -> None:
-        """Take back the trials of streams that no worker has yet."""
+        """Take back what of streams and surveys no worker has yet."""
         for work in self._work.values():
-            if isinstance(work, Stream):
+            if isinstance(work, Stream | Survey):
                 work.withdraw()
 
-    def result(self, watch: Watch) -> tuple[int, pd.DataFrame | Part]:
-        """Wait for a batch or a part of a stream to be done: its task, and what came out."""
+    def result(self, watch: Watch) -> tuple[int, Result]:
+        """Wait for a batch, a part of a stream or a survey to be done: its task, and what came out."""
         while (task := next((task for task, work in self._work.items() if work.ready), None)) is None:
             self._send(watch)
             for answer in self._fleet.wait(LOOK_SECONDS):
@@ -297,7 +301,8 @@ class WorkerPool:
         for charged in (self._charges, self._attempts):
             charged.pop(chunk, None)
         self._alone.discard(chunk)
-        watch.advanced(chunk.end - chunk.first)
+        if self._work[chunk.task].counts:
+            watch.advanced(chunk.end - chunk.first)
 
     def _lose(self, number: int, error: str, watch: Watch, *, blameless: bool, unfit: bool = False) -> None:
         """A worker is gone: start another, and run again what it had."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from cluster.evidence import CrossValidation, Evidence, HoldOut, Joint, RealityCheck, Splits, WalkForward
@@ -28,7 +29,7 @@ def gather(plan: Plan, found: Findings) -> Evidence:
     if selection is None:
         return Evidence(verdict=verdict_of(found.verdict), dead=dead)
     annual = math.sqrt(plan.market.bars_per_year)
-    over, crossed, survey = selection.overfitting, selection.purged, selection.survey
+    over, crossed, reality = selection.overfitting, selection.purged, selection.reality
     winner = float(found.best[plan.space.measured("sharpe")].iloc[0])
     return Evidence(
         verdict_of(found.verdict),
@@ -37,7 +38,9 @@ def gather(plan: Plan, found: Findings) -> Evidence:
         None if over is None else Splits(over.logits, over.inside * annual, over.outside * annual, over.probability),
         None if crossed is None else CrossValidation(crossed.paths * annual, winner),
         selection.sharpes,
-        None if survey is None else RealityCheck(survey.maxima, survey.found, survey.p_value, survey.baseline),
+        None
+        if reality is None or reality.found is None
+        else RealityCheck(np.array(reality.maxima), reality.found, reality.p_value, reality.baseline or "cash"),
         Joint(selection.joint.probability, selection.joint.histories),
         selection.plateau.median if selection.plateau.count else None,
         pd.DataFrame(

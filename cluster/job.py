@@ -11,6 +11,7 @@ import pandas as pd
 
 from cluster.plan import Plan
 from cluster.pool import Pool, Watch, open_pool
+from cluster.progress import Phase
 from cluster.reporter import Reporter
 from cluster.running import Clock, Outcome, Watching, opened
 
@@ -48,8 +49,9 @@ def run(
     """Run the studies of a study file to their end, side by side on one pool.
 
     Each study: its baselines, then ask -> backtest -> score and commit -> record, batch by batch, or all its trials as
-    a stream where their points are known beforehand; then its figures and files. The pool has the next work of every
-    unfinished study, so its workers are busy while any study has some, and each study gets what it would get alone.
+    a stream where their points are known beforehand; then its reality check, its figures and files. The pool has the
+    next work of every unfinished study, so its workers are busy while any study has some, and each study gets what it
+    would get alone.
     What is committed is never computed again: an interrupted run goes on with `resume`. Once `stop` says so, what is
     under way is finished and KeyboardInterrupt is raised. `again` is the command that resumes this run, which
     `hedgegrid status` tells when it has ended too soon.
@@ -65,12 +67,13 @@ def run(
                 pool,
                 [study.done_before for study in studies],
             )
-            reporter.entered("backtests", pool)
             for number, study in enumerate(studies):
                 if not stop():
                     study.begin(pool, number)
             while pool.busy:
-                with clock("backtests"):
+                phase: Phase = "reality check" if all(study.searched for study in studies) else "backtests"
+                reporter.entered(phase, pool)
+                with clock(phase):
                     number, result = pool.result(watching)
                 study = studies[number]
                 before = study.trials

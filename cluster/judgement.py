@@ -48,12 +48,12 @@ def judgement(found: Selection, bars_per_year: float) -> dict[str, Any]:
             **found.opened.rows.to_dict("index"),
         },
     }
-    if found.survey is not None:
+    if found.reality is not None:
         content["reality_check"] = {
-            "baseline": found.survey.baseline,
-            "p_value": found.survey.p_value,
-            "upper_p_value": found.survey.upper_p_value,
-            "replicates": found.survey.replicates,
+            "baseline": found.reality.baseline,
+            "p_value": found.reality.p_value,
+            "upper_p_value": found.reality.upper_p_value,
+            "replicates": found.reality.replicates,
         }
     return {name: _plain(value) for name, value in content.items()}
 

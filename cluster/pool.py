@@ -11,14 +11,14 @@ from types import MappingProxyType
 from typing import Protocol
 
 import pandas as pd
+import pyarrow as pa
 
 from cluster.chunks import Speeds
 from cluster.config import ComputeConfig
 from cluster.ray_cluster import look
-from cluster.work import Batch, Hope, Stream, Work, chunk_name
+from cluster.work import Answer, Batch, Hope, Result, Stream, Survey, Work, chunk_name
 from cluster.work import PoolError as PoolError  # callers know a pool, not what it does
-from cluster.worker import Task, Worker
-from search.points import Part
+from cluster.worker import Inquiry, Task, Terms, Worker
 
 EVENTS = ("workers_lost", "chunks_retried", "chunks_quarantined")  # named as what is counted
 
@@ -49,7 +49,8 @@ class Pool(Protocol):
     `submit` a batch of each task, take the `result` that is ready first, submit that task's next batch: the workers have
     work as long as any task has. A task has one batch in the pool at a time, since its next one depends on the last.
     Where a study's points are known beforehand, `stream` hands over all its trials at once, as numbers: no worker waits
-    for a batch to end, and each part of the results comes when it is done.
+    for a batch to end, and each part of the results comes when it is done. When a study's trials are all told, a `survey`
+    looks at its configurations once more, for what needs every bar of them.
     """
 
     @property
@@ -90,12 +91,17 @@ class Pool(Protocol):
         """Hand over trials of the task of that number, to be computed in parts of at most `most`. Returns at once."""
         ...
 
-    def withdraw(self) -> None:
-        """Take back the trials of streams that no worker has yet, so that what is under way is the last."""
+    def survey(self, task: int, terms: Terms, rows: Sequence[range] | pd.DataFrame) -> None:
+        """Hand over configurations of that task to be held against a baseline: trials by their numbers, where points are
+        known beforehand, else rows. Returns at once."""
         ...
 
-    def result(self, watch: Watch) -> tuple[int, pd.DataFrame | Part]:
-        """Wait for a batch or a part of a stream to be done: its task, and what came out.
+    def withdraw(self) -> None:
+        """Take back what of streams and surveys no worker has yet, so that what is under way is the last."""
+        ...
+
+    def result(self, watch: Watch) -> tuple[int, Result]:
+        """Wait for a batch, a part of a stream or a survey to be done: its task, and what came out.
 
         Of a batch the metrics of every configuration, in its order; parts come in whatever order they are done.
         `PoolError` where the workers cannot finish it.
@@ -138,15 +144,19 @@ class LocalPool:
         if any(trials):
             self._waiting.append((task, Stream(self._tasks, task, self._hope, trials, most)))
 
+    def survey(self, task: int, terms: Terms, rows: Sequence[range] | pd.DataFrame) -> None:
+        """Hand over configurations of that task to be looked at once more."""
+        self._waiting.append((task, Survey(self._tasks, task, self._hope, terms, rows)))
+
     def withdraw(self) -> None:
-        """Take back the trials of streams."""
+        """Take back what is left of streams and surveys."""
         for _, work in self._waiting:
-            if isinstance(work, Stream):
+            if isinstance(work, Stream | Survey):
                 work.withdraw()
         self._waiting = deque((task, work) for task, work in self._waiting if not work.over)
 
-    def result(self, watch: Watch) -> tuple[int, pd.DataFrame | Part]:
-        """Backtest the batch, or the next part of the stream, that has waited longest."""
+    def result(self, watch: Watch) -> tuple[int, Result]:
+        """Backtest the batch, the next part of the stream, or the survey that has waited longest."""
         task, work = self._waiting[0]
         while not work.ready:
             self._compute(task, work, watch)
@@ -161,8 +171,7 @@ class LocalPool:
         first, end = work.cut(self._speeds.rows(0, task, work.left, workers=1))
         began = time.perf_counter()
         try:
-            rows = work.sent(first, end)
-            answer = self._worker.part(task, first, end) if rows is None else self._worker.run(task, rows)
+            answer = self._answer(task, first, end, work.sent(first, end))
         except Exception as error:
             text = f"raised {type(error).__name__}: {error}"
             told = f"{chunk_name(self._tasks, task, first, end - first)} quarantined: {text}"
@@ -171,7 +180,13 @@ class LocalPool:
         else:
             work.keep(first, end, answer)
         self._speeds.measured(0, task, end - first, time.perf_counter() - began)
-        watch.advanced(end - first)
+        if work.counts:
+            watch.advanced(end - first)
+
+    def _answer(self, task: int, first: int, end: int, sent: pa.Table | Inquiry | None) -> Answer:
+        if isinstance(sent, Inquiry):
+            return self._worker.survey(task, first, end, sent)[0]
+        return self._worker.part(task, first, end) if sent is None else self._worker.run(task, sent)
 
     def close(self) -> None:
         """Nothing to end."""

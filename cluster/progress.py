@@ -14,6 +14,7 @@ RECENT_SECONDS = 30.0  # that the speed of late is taken over
 Phase = Literal[
     "starting",
     "backtests",
+    "reality check",
     "finishing what is under way",
     "writing files and figures",
     "finished",

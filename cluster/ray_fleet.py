@@ -18,7 +18,7 @@ import pyarrow as pa
 from cluster.dispatch import Answer, Chunk, Done, Lost, Raised, Ready
 from cluster.pool import PoolError
 from cluster.ray_session import last_line, reason, start_ray, stop_ray
-from cluster.worker import Task, Worker
+from cluster.worker import Inquiry, Task, Worker
 from search.points import Part
 
 FETCH_SECONDS = 60.0  # for a result that Ray says is there to arrive
@@ -72,7 +72,7 @@ class RayFleet:
         self._asked[actor.__ray_call__.remote(_node)] = (number, None)
         return number
 
-    def send(self, worker: int, chunk: Chunk, rows: pa.Table | None) -> None:
+    def send(self, worker: int, chunk: Chunk, rows: pa.Table | Inquiry | None) -> None:
         """Hand a chunk to an actor; to one that has nothing, after a sign of life.
 
         Ray does not tell that an idle actor died: without the sign its next chunk would be blamed for it.
@@ -81,7 +81,10 @@ class RayFleet:
         if not self._load[worker]:
             self._asked[actor.__ray_call__.remote(_node)] = (worker, None)
         self._load[worker] += 1
-        answer = actor.part.remote(*chunk) if rows is None else actor.timed.remote(chunk.task, rows)
+        if isinstance(rows, Inquiry):
+            answer = actor.survey.remote(*chunk, rows)
+        else:
+            answer = actor.part.remote(*chunk) if rows is None else actor.timed.remote(chunk.task, rows)
         self._asked[answer] = (worker, chunk)
 
     def end(self, worker: int) -> None:

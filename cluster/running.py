@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster import surveying
 from cluster.commits import Commits
 from cluster.conclusion import conclude
 from cluster.events import EventLog
@@ -23,6 +24,8 @@ from cluster.looking import look
 from cluster.plan import Plan, open_study
 from cluster.pool import Event, Pool, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
+from cluster.surveying import Reality, Survey
+from cluster.work import Result, Surveyed
 from kernels.errors import InputError
 from search.lock import release
 from search.periods import is_result
@@ -103,7 +106,10 @@ class Running:
         self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970
         self._pool: Pool | None = None
         self._number = 0  # what the pool calls the study
-        self._streaming = False  # the pool has all its trials
+        self._awaited: int | None = None  # trials of a stream that have not come; None: there is no stream
+        self.searched = False  # all its trials are told
+        self.reality: Reality | None = None
+        self._survey: Survey | None = None  # that the pool has
 
     def open_recorder(self, at_the_end: ExitStack) -> None:
         """The study's run in MLflow, where it is tracked; it is closed at the end, whatever that is."""
@@ -138,8 +144,14 @@ class Running:
                 if self.done_before and self._records_all:
                     self._recorder.record(trial_records(self.plan, self._identity, self._study.results()))
 
-    def take(self, result: pd.DataFrame | Part) -> pd.DataFrame | None:
-        """Commit and record what the pool made: the committed rows, at least trial and score; None of the baselines."""
+    def take(self, result: Result) -> pd.DataFrame | None:
+        """Commit and record what the pool made: the committed rows, at least trial and score; None of the baselines, and
+        of a survey."""
+        if isinstance(result, Surveyed):
+            assert self._survey is not None
+            if result.whole:
+                self.reality = surveying.keep(self._study, self._survey, result)
+            return None
         if self.baselines is None:
             assert isinstance(result, pd.DataFrame)
             self._compare(result)
@@ -157,14 +169,16 @@ class Running:
     def go_on(self) -> int:
         """Hand the pool the study's next work, unless all of it is there already; how many configurations of it the study
         knows from earlier trials, so that nobody computes them."""
-        if self._streaming:
+        if self._awaited is not None:
+            if not self._awaited:
+                self._look_again()
             return 0
         assert self._pool is not None
         with self.clock("search"):
             trials = self._study.missing()
             batch = None if trials is not None else self._study.ask()
-        if trials is not None:
-            self._streaming = True
+        if trials:
+            self._awaited = sum(map(len, trials))
             self._pool.stream(self._number, trials, self.plan.batch)
         elif batch is not None:
             self._asked = batch, time.time()
@@ -172,7 +186,25 @@ class Running:
             with self.clock("search"):
                 self._study.ahead()
             return len(batch.every) - len(batch.configurations)
+        else:
+            self._look_again()
         return 0
+
+    def _look_again(self) -> None:
+        """All trials are told: hand the pool the study's survey, unless it has it or an earlier run kept what it found."""
+        if self.searched:
+            return
+        self.searched = True
+        assert self._pool is not None
+        assert self.baselines is not None
+        self._commits.settle()
+        with self.clock("reality check"):
+            self._survey = surveying.survey_of(self.plan, self._identity, self._study, self.baselines)
+            if self._survey is None:
+                return
+            self.reality = surveying.kept(self._study.manifest, self._survey.settings)
+        if self.reality is None:
+            self._pool.survey(self._number, self._survey.terms, self._survey.rows)
 
     def _tell(self, metrics: pd.DataFrame) -> pd.DataFrame:
         """Score and commit the metrics of the batch asked for, and record it."""
@@ -188,6 +220,8 @@ class Running:
     def _keep(self, part: Part) -> pd.DataFrame:
         """Commit trials as a worker scored them, and record them."""
         recorded = self._recorder is not None and self._records_all
+        assert self._awaited is not None
+        self._awaited -= part.rows
         with self.clock("search"):
             self._commits.put(part)
             if recorded:
@@ -249,7 +283,10 @@ class Running:
             found,
             study.trials,
             study.trials - self.done_before,
-            together | self.clock.seconds,
+            {
+                what: together.get(what, 0.0) + self.clock.seconds.get(what, 0.0)
+                for what in together | self.clock.seconds
+            },
             recorder.study_url() if recorder else None,
             recorder.trials_url() if recorder else None,
         )

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cluster import surveying
 from cluster.looking import looks_of
 from cluster.plan import Plan
-from cluster.surveying import Survey, kept_survey
+from cluster.surveying import Reality
 from cluster.tried import Tried
 from cluster.validation import Opened, opened
 from cluster.walk_forward import Walked, walk_forward
@@ -46,7 +47,7 @@ class Selection:
     overfitting: Overfitting | None
     purged: Purged | None
     walked: Walked | None
-    survey: Survey | None
+    reality: Reality | None
     joint: Joint
     plateau: Plateau
     looks: Looks
@@ -66,9 +67,11 @@ def judge(
     chance = _luck(plan, tried, rows.iloc[0], max(looks.configurations, distinct))
     found, crossed = _blocks(plan, tried, why_not)
     against = _against(plan, rows)
-    survey = kept_survey(plan, study)
-    if survey is None:
-        why_not[REALITY_CHECK] = "selection.replicates is 0"
+    reality = surveying.kept(study.manifest)
+    if reality is None:
+        why_not[REALITY_CHECK] = (
+            "selection.replicates is 0" if plan.config.selection.replicates == 0 else "nothing could be computed of it"
+        )
     walked = walk_forward(plan, tried.chosen, rows)
     if walked is None:
         why_not["walking forward"] = (
@@ -79,7 +82,7 @@ def judge(
         of_history(
             deflated=chance.deflated,
             overfitting=None if found is None else found.probability,
-            reality_check=None if survey is None else survey.p_value,
+            reality_check=None if reality is None else reality.p_value,
             tried=chance.tried,
             hold_out=None if unhidden is None else _on_hidden(unhidden),
             why=why_not,
@@ -90,7 +93,7 @@ def judge(
         found,
         crossed,
         walked,
-        survey,
+        reality,
         joint(
             winner.bars,
             plan.targets,

@@ -96,12 +96,12 @@ def _walked(found: Selection) -> str:
 
 def _beside(plan: Plan, found: Selection) -> list[str]:
     told = [f"{different(each, plan.market.bars_per_year, label)}." for label, each in list(found.against.items())[:1]]
-    if found.survey is not None:
-        p = found.survey.p_value
+    if found.reality is not None:
+        p = found.reality.p_value
         clear = "more" if p <= UNLIKELY else "not more"
         told.append(
-            f"The best of all is {clear} above {found.survey.baseline} than the best of so many would be by luck: reality "
-            f"check p {p:.2g} over {found.survey.replicates:,} resampled histories."
+            f"The best of all is {clear} above {found.reality.baseline or 'cash'} than the best of so many would be by luck: "
+            f"reality check p {p:.2g} over {found.reality.replicates:,} resampled histories."
         )
     return told
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -13,8 +17,10 @@ from kernels.backends import choose
 from kernels.engine import Engine
 from kernels.metrics import OverPaths
 from kernels.option_market import OptionMarket
+from search.exact_check import Check, Replicates
 from search.periods import Periods
 from search.points import Part, Points
+from search.reality_check import Excess, merged
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,28 @@ class Task:
         return Engine(self.market, self.rule, self.costs, backend, self.off, self.over_paths)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Of a reality check, what every worker must know. They decide its numbers, with the study's own task."""
+
+    baseline: str | None  # a row of parameters as JSON; None is cash
+    replicates: int
+    block_length: float  # mean, bars
+    seed: int
+
+    @property
+    def row(self) -> pd.DataFrame | None:
+        """The baseline's configuration."""
+        return None if self.baseline is None else pd.DataFrame([json.loads(self.baseline)])
+
+
+class Inquiry(NamedTuple):
+    """What a worker is sent of a chunk of a survey: its rows, or None where it makes them from their numbers."""
+
+    terms: Terms
+    rows: pa.Table | None
+
+
 class Worker:
     """Chunks of configurations in, their metrics out, both as Arrow tables; or numbers of trials in, a part of the
     study's results out: then the driver has nothing to do per configuration but to keep the file.
@@ -62,12 +90,11 @@ class Worker:
     def __init__(self, threads: int | None, *tasks: Task) -> None:
         self._threads, self._tasks = threads, tasks
         self._engines: dict[int, Engine] = {}
+        self._checks: dict[tuple[int, Terms], Check] = {}
 
     def run(self, task: int, chunk: pa.Table) -> pa.Table:
         """Metrics of every configuration of a chunk of that task, in its order."""
-        if task not in self._engines:
-            self._engines[task] = self._tasks[task].engine(self._threads)
-        return to_arrow(self._tasks[task].metrics(self._engines[task], from_arrow(chunk)))
+        return to_arrow(self._tasks[task].metrics(self._engine(task), from_arrow(chunk)))
 
     def timed(self, task: int, chunk: pa.Table) -> tuple[pa.Table, float]:
         """The same, and the seconds it took here."""
@@ -82,6 +109,35 @@ class Worker:
         rows = points.configurations(rule, first, end)
         metrics, seconds = self.timed(task, to_arrow(rows))
         return points.part(rule, first, rows, from_arrow(metrics))._replace(seconds=seconds)
+
+    def survey(self, task: int, first: int, end: int, inquiry: Inquiry) -> tuple[Excess, float]:
+        """The largest excess of a chunk over the baseline, and the seconds it took here; launch after launch, so that
+        memory stays flat."""
+        check = self._check(task, inquiry.terms)
+        began = time.perf_counter()
+        if inquiry.rows is None:
+            points = self._tasks[task].points
+            assert points is not None
+            rows = points.configurations(self._tasks[task].rule, first, end)
+        else:
+            rows = from_arrow(inquiry.rows)
+        threads = self._threads or len(os.sched_getaffinity(0))
+        found = merged(check.of(returns, threads) for _, returns in self._engine(task).returns_by_launch(rows))
+        return found, time.perf_counter() - began
+
+    def _engine(self, task: int) -> Engine:
+        if task not in self._engines:
+            self._engines[task] = self._tasks[task].engine(self._threads)
+        return self._engines[task]
+
+    def _check(self, task: int, terms: Terms) -> Check:
+        """What configurations are held against: made once."""
+        if (task, terms) not in self._checks:
+            bars, row = self._tasks[task].market.n_bars - 1, terms.row
+            drawn = Replicates.drawn(bars, terms.block_length, terms.replicates, terms.seed)
+            baseline = np.zeros(bars) if row is None else self._engine(task).returns(row)[:, 0]
+            self._checks[task, terms] = Check(drawn, baseline)
+        return self._checks[task, terms]
 
 
 def to_arrow(frame: pd.DataFrame) -> pa.Table:

@@ -7,6 +7,7 @@ of Patton, Politis and White (2009).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def block_length(returns: FloatArray) -> float:
     return float(min(max(length, 1.0), math.ceil(min(3.0 * math.sqrt(n), n / 3.0))))
 
 
-def resample(n: int, length: float, replicates: int, seed: int) -> NDArray[np.int64]:
+def resample(n: int, length: float, replicates: int, seed: int | Sequence[int]) -> NDArray[np.int64]:
     """(R, n) numbers of the bars that each replicate is made of: blocks of geometric length, round the end of the history.
 
     >>> drawn = resample(1000, 10.0, 50, seed=3)

@@ -30,6 +30,8 @@ class Work:
     most: int | None  # rows of a chunk of a stream; None: a batch, which ends as a whole
     under_way: int = 0  # rows that must be computed yet, whatever is withdrawn
     withdrawn: int = 0
+    survey: bool = False  # what cannot be computed of it is left out, and nothing ends
+    given_up: int = 0  # rows of a survey without hope that were in no chunk
     ended: list[Chunk] = field(default_factory=list)
     condemned: list[Chunk] = field(default_factory=list)
 
@@ -65,9 +67,11 @@ class Referee:
 
     # ---- what the pool is told and tells
 
-    def submitted(self, task: int, rows: Sequence[range], now: float, most: int | None = None) -> None:
-        """A batch, or with `most` a stream."""
-        work = self.works[task] = Work(list(filter(len, rows)), most)
+    def submitted(
+        self, task: int, rows: Sequence[range], now: float, most: int | None = None, survey: bool = False
+    ) -> None:
+        """A batch, or with `most` a stream, or a survey."""
+        work = self.works[task] = Work(list(filter(len, rows)), most, survey=survey)
         work.under_way = 0 if most else work.left
         self._served = now
 
@@ -93,6 +97,8 @@ class Referee:
         A batch is not before its end, nor if anything of it was computed.
         """
         work = self.works[task]
+        if work.survey:
+            return False
         over = not work.left and not work.under_way
         if not work.condemned or (not work.most and not (over and len(work.condemned) == len(work.ended))):
             return False
@@ -203,7 +209,7 @@ class Referee:
         first, end = work.due[0].start, work.due[0].stop
         assert chunk.first == first, "a chunk was sent twice, or rows were left out"
         assert first < chunk.end <= end, "a chunk of rows that there are not"
-        self.sent_rows += chunk.end - first
+        self.sent_rows += 0 if work.survey else chunk.end - first
         work.due[:1] = [range(chunk.end, end)] if chunk.end < end else []
         if work.most:
             assert chunk.end - first <= work.most, "a chunk larger than a part may be"
@@ -212,6 +218,10 @@ class Referee:
     def _condemn(self, chunk: Chunk) -> None:
         self.works[chunk.task].condemned.append(chunk)
         self._in_a_row[chunk.task] += 1
+        work = self.works[chunk.task]
+        if work.survey and self._in_a_row[chunk.task] >= 10:
+            work.given_up += work.left
+            work.due.clear()
 
     def _close(self, seen: _Seen, chunk: Chunk, now: float) -> None:
         seen.chunks.remove(chunk)

@@ -17,6 +17,7 @@ from typing import Any
 from referee import Referee
 
 from cluster.dispatch import Answer, Chunk, Done, Lost, Raised, Ready
+from cluster.worker import Inquiry
 from search.points import Part
 
 NETWORK_SECONDS = 0.05  # the longest that an answer takes, so that answers overtake each other
@@ -62,6 +63,10 @@ class Rows(list[int]):
         return Rows(super().__getitem__(part))
 
 
+class Found(list[int]):
+    """What a survey found of some rows: each of them, so that one that is missing or doubled shows."""
+
+
 class Told(list[Answer]):
     """Answers that the referee hears one by one, as the pool takes them."""
 
@@ -101,7 +106,7 @@ class _Worker:
     node: _Node | None = None
     alive: bool = True
     mute: bool = False  # nothing is heard of it any more
-    chunks: deque[tuple[Chunk, Rows | None]] = field(default_factory=deque)
+    chunks: deque[tuple[Chunk, Rows | Inquiry | None]] = field(default_factory=deque)
 
 
 class SimulatedFleet:
@@ -133,7 +138,7 @@ class SimulatedFleet:
         self._referee.started(number, self._time)
         return number
 
-    def send(self, worker: int, chunk: Chunk, rows: Rows | None) -> None:
+    def send(self, worker: int, chunk: Chunk, rows: Rows | Inquiry | None) -> None:
         self._referee.sent(worker, chunk, self._time)
         process = self._workers[worker]
         process.chunks.append((chunk, rows))
@@ -264,7 +269,8 @@ class SimulatedFleet:
     def _compute(self, worker: _Worker) -> None:
         """Begin the chunk that a worker has had longest, and decide how it ends."""
         chunk, sent = worker.chunks[0]
-        rows = trials(*chunk) if sent is None else sent
+        inside = sent.rows if isinstance(sent, Inquiry) else sent
+        rows: Rows = trials(*chunk) if inside is None else inside
         seconds = OVERHEAD + len(rows) / worker.speed
         regime, random = self._regime, self._random
         kinds = {self._poisoned[row % ROWS] for row in rows if row % ROWS in self._poisoned}
@@ -283,6 +289,7 @@ class SimulatedFleet:
         else:
             metrics: Any = [value(row) for row in rows]
             made = metrics if sent is not None else Part(chunk.first, len(rows), metrics, sha256="")
+            made = Found(metrics) if isinstance(sent, Inquiry) else made
             self._after(seconds, self._finish, worker, Done(worker.number, chunk, made, seconds))
 
     def _finish(self, worker: _Worker, answer: Answer) -> None:

@@ -8,9 +8,9 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
-from played import TASKS, PlayedBatch, PlayedStream
+from played import TASKS, PlayedBatch, PlayedStream, PlayedSurvey
 from referee import Referee
-from simulated_fleet import FASTEST, ROWS, Regime, Rows, SimulatedFleet
+from simulated_fleet import FASTEST, ROWS, Found, Regime, Rows, SimulatedFleet
 
 from cluster import chunks, dispatch, work
 from cluster.dispatch import Limits
@@ -60,41 +60,49 @@ def copy_of(pool: str, things: str) -> types.ModuleType:
     inner.__dict__.update(
         PoolError=PoolError,
         pa=SimpleNamespace(Table=list),
+        pd=SimpleNamespace(DataFrame=Rows),
+        Excess=Found,
+        merged=lambda parts: Found(each for part in parts for each in part),
         to_arrow=lambda rows: rows,
         from_arrow=lambda metrics: metrics,
         _joined=lambda parts, _: [each for part in parts for each in part],
         quarantined=lambda _, rows: ["quarantined"] * rows,
     )
     outer = made_of(dispatch, pool)
-    outer.__dict__.update(LOOK_SECONDS=LOOK, Batch=inner.Batch, Hope=inner.Hope, Stream=inner.Stream)
+    outer.__dict__.update(
+        LOOK_SECONDS=LOOK, Batch=inner.Batch, Hope=inner.Hope, Stream=inner.Stream, Survey=inner.Survey
+    )
     for name in ("Chunk", "Ready", "Done", "Raised", "Lost"):
         setattr(outer, name, getattr(dispatch, name))
     return outer
 
 
+Played = PlayedBatch | PlayedStream | PlayedSurvey
 SOURCES = [Path(module.__file__).read_text() for module in (dispatch, work)]
 SIMULATED = copy_of(*SOURCES)
 
 
 def history(module: types.ModuleType, regime: Regime, seed: int) -> tuple[bool, list[set[str]]]:
-    """Run one or two tasks, each a few batches, a stream, or one after the other: whether all were computed, and what
-    was wrong with each quarantined chunk."""
+    """Run one or two tasks, each a few batches, a stream, or one after the other, some with a survey at the end: whether
+    all were computed, and what was wrong with each quarantined chunk."""
     random = Random(seed)
     size = random.choice((0, 1, 20, 60, 100, 150))
     kinds = [kind for kind, count in regime.poison.items() for _ in range(count)][:size]
     poisoned = dict(zip(random.sample(range(size), len(kinds)), kinds, strict=True))
     if random.random() < 0.5:  # all in a row
         poisoned = dict(enumerate(kinds))
-    waiting: list[list[PlayedBatch | PlayedStream]] = []
+    waiting: list[list[Played]] = []
     for task in range(random.randint(1, 2)):
         waiting.append([PlayedBatch(task, number, size, random) for number in range(random.randint(0, 2))])
         if not waiting[task] or random.random() < 0.3:
             waiting[task].append(PlayedStream(task, size, random))
+        if random.random() < 0.3:
+            waiting[task] = [*waiting[task], PlayedSurvey(task, size, random)][random.choice((0, 0, -1)) :]  # or alone
     withdraws = random.randint(0, 5) if random.random() < 0.1 else -1  # after so many results
     referee = Referee(regime.workers, LIMITS, LOOK)
     fleet = SimulatedFleet(regime, random, poisoned, referee)
     pool = module.WorkerPool(TASKS[: len(waiting)], fleet, regime.workers, LIMITS)
-    played: list[PlayedBatch | PlayedStream] = []
+    played: list[Played] = []
     quarantined: list[set[str]] = []
 
     def ended(task: int) -> None:
@@ -120,7 +128,7 @@ def history(module: types.ModuleType, regime: Regime, seed: int) -> tuple[bool, 
             results += 1
             played[task].came(result, referee)
             assert pool.under_way == referee.under_way, "more or less is under way"
-            if waiting[task]:
+            if waiting[task] and played[task].over(referee):
                 ended(task)
                 played[task] = waiting[task].pop(0)
                 played[task].hand_over(pool, referee, fleet.now())
@@ -219,16 +227,28 @@ MISTAKES = {
     "hope is lost early": ("HOPELESS = 10", "HOPELESS = 9"),
     "hope is lost late": ("HOPELESS = 10", "HOPELESS = 11"),
     "nothing of a task is enough": ("(over and self._failed[task] > 0 and task not in self._computed)", "False"),
-    "what could not be computed of a stream is kept back": ("(bool(self._failed) and not self._missing)", "False"),
+    "what could not be computed of a stream is kept back": (
+        "(bool(self._failed) and not self._numbers.missing)",
+        "False",
+    ),
     "what could not be computed of a stream comes again": ("self._failed.clear()", "pass"),
     "what could not be computed of a stream is forgotten": ("self._failed.append(part)", "pass"),
     "a part is larger than it may be": ("min(rows, self._most)", "rows"),
     "the rest of a range is forgotten": ("self._open.appendleft(rest)", "self.left -= len(rest)"),
     "what is withdrawn is computed": ("                work.withdraw()", "                pass"),
-    "what is withdrawn is waited for": ("self._missing -= self.left", "pass"),
-    "what is in chunks is withdrawn": ("self._missing -= self.left", "self._missing = 0"),
-    "what is in no chunk is under way": ("return self._missing - self.left", "return self._missing"),
-    "a stream is done before its last part is taken": ("self._missing or self._parts or self._failed", "self._missing"),
+    "what is withdrawn is waited for": ("self.missing -= self.left", "pass"),
+    "what is in chunks is withdrawn": ("self.missing -= self.left", "self.missing = 0"),
+    "what is in no chunk is under way": ("return self.missing - self.left", "return self.missing"),
+    "a stream is done before its last part is taken": (
+        "self._numbers.missing or self._parts or self._failed",
+        "self._numbers.missing",
+    ),
+    "a survey keeps its last chunk only": ("else [self._excess, answer]", "else [answer]"),
+    "what a survey leaves out is not told": ("self._left_out += end - first", "pass"),
+    "a survey without hope goes on": ("self._left_out += self._numbers.withdraw()", "pass"),
+    "what a survey gives up is not told": ("self._left_out += self._numbers.withdraw()", "self._numbers.withdraw()"),
+    "a survey that was withdrawn passes for whole": ("self._whole = False", "pass"),
+    "what was looked at once more counts as done": ("if self._work[chunk.task].counts:", "if True:"),
     "other tasks wait": (
         "for task, work in self._work.items():\n            if work.left",
         "for task, work in list(self._work.items())[:1]:\n            if work.left",
