@@ -22,7 +22,7 @@ from cluster.findings import Findings
 from cluster.identity import Identity
 from cluster.judgement import judgement
 from cluster.plan import Plan
-from cluster.study_figures import draw
+from cluster.study_figures import draw, first_of_each_kind
 from kernels.option_market import OptionMarket
 from search.cloud import SUMMARY
 from search.study import Study
@@ -61,7 +61,7 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
     kept.text("advice.md", "\n".join([f"# {plan.config.name}", "", *(f"- {s}" for s in found.advice), ""]))
     drawn, folder = list(draw(plan, study, found)), plan.folder / "figures"
     with writing(folder):
-        pictures = figures.pictures(drawn, folder)
+        pictures = figures.pictures(first_of_each_kind(drawn), folder)
     write_report(plan, identity, study, found, drawn)
     kept.text("note.md", note(plan, found, study.trials))
     return pictures

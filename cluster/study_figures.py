@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pandas as pd
 from cluster import option_figures
 from cluster.findings import Findings
 from cluster.plan import Plan
+from cluster.winner import engine_for
 from kernels import paths
 from kernels.errors import InputError
 from kernels.option_market import OptionMarket
@@ -24,7 +25,7 @@ from tracking.panels import Figure
 from tracking.report import Report, Section, page
 
 LARGEST = 500_000  # trials that figures are made of: half a gigabyte while they are drawn
-MOST_HEATMAPS = 6  # pairs of searched parameters drawn for the score; `hedgegrid heatmap` draws any other
+MOST_HEATMAPS = 3  # pairs of searched parameters, those that move the score most; `hedgegrid heatmap` draws any other
 
 
 def draw(plan: Plan, study: Study, found: Findings) -> Iterator[Figure]:
@@ -33,14 +34,22 @@ def draw(plan: Plan, study: Study, found: Findings) -> Iterator[Figure]:
     note = ""
     if study.trials > LARGEST:
         note = f" Drawn from a random sample of {LARGEST:,} of {study.trials:,} trials, and the best one."
-    for figure in _of_trials(plan, study):
+    for figure in _of_trials(plan, study, found.importance):
         yield replace(figure, note=figure.note + note)
     yield _equity(plan, found)
     if isinstance(plan.market, OptionMarket):
         yield from option_figures.draw(plan, study, found.compared, found.paths)
 
 
-def _of_trials(plan: Plan, study: Study) -> Iterator[Figure]:
+def first_of_each_kind(drawn: Sequence[Figure]) -> list[Figure]:
+    """Those that are pictures as well, for MLflow: one profile, one heatmap, and so on. The report has them all."""
+    kinds: dict[str, Figure] = {}
+    for figure in drawn:
+        kinds.setdefault(figure.name.partition("_")[0], figure)
+    return list(kinds.values())
+
+
+def _of_trials(plan: Plan, study: Study, importance: Mapping[str, float]) -> Iterator[Figure]:
     """Progress, profiles, heatmaps."""
     searched = [plan.parameter(name) for name in plan.space.searched]
     measures = [plan.metric(m) for m in ("score", *plan.targets.metrics)]
@@ -52,7 +61,8 @@ def _of_trials(plan: Plan, study: Study) -> Iterator[Figure]:
     for measure in measures:
         if searched:
             yield figures.profile(configurations, searched, measure)
-    pairs = list(itertools.combinations(searched, 2))[:MOST_HEATMAPS]
+    ranked = sorted(searched, key=lambda parameter: -importance.get(parameter.name, 0.0))
+    pairs = list(itertools.combinations(ranked, 2))[:MOST_HEATMAPS]
     for y, x in pairs:
         for measure in measures if (y, x) == pairs[0] else measures[:1]:
             yield figures.heatmap(configurations, x, y, measure)
@@ -74,14 +84,16 @@ def drawn(study: Study, columns: list[str], seed: int) -> pd.DataFrame:
 def _equity(plan: Plan, found: Findings) -> Figure:
     """The best trial beside the baselines; of many paths on the one on which the best grew by its median."""
     rows = found.compared
-    scenario, labels = 0, list(rows.index)
-    if plan.market.n_scenarios > 1:
+    labels = list(rows.index)
+    table = rows[[p.name for p in plan.strategy.parameters]].reset_index(drop=True)
+    if plan.market.n_scenarios == 1:
+        equity = (1.0 + engine_for(plan, table).returns(table)).cumprod(axis=0)
+    else:
         own = found.paths[found.paths["label"] == labels[0]].sort_values("total_return", kind="stable")
         scenario = int(own["path"].iloc[len(own) // 2])
         labels[0] += f" on its median path of {len(own):,}"
-    names = [p.name for p in plan.strategy.parameters]
-    run = paths(plan.market, plan.strategy, rows[names].reset_index(drop=True), costs=plan.costs, scenario=scenario)
-    return figures.equity(run.timestamps, pd.DataFrame(run.equity, columns=labels), labels[0])
+        equity = paths(plan.market, plan.strategy, table, costs=plan.costs, scenario=scenario).equity
+    return figures.equity(plan.market.timestamps[1:], pd.DataFrame(equity, columns=labels), labels[0])
 
 
 def draw_heatmap(plan: Plan, metric: str, x: str, y: str) -> list[Path]:
