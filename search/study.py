@@ -99,10 +99,10 @@ class Study:
         self._cloud = cloud
         self._patience = patience
         self._by = "cloud_score" if cloud else "score"
-        learns = sampler in samplers.LEARNERS
-        # what a sampler that does not learn tries is distinct, or a sample of all there is: nothing to remember
-        self._known = known(space, self.configurations()) if learns and self.done else Known(space) if learns else None
-        tables = self.tables() if learns and patience else ()
+        self._known: Known | None = (
+            None  # until a sampler that learns is asked; others try what is distinct, or a sample
+        )
+        tables = self.tables() if patience else ()
         self._scores = np.array([score for table in tables for score in table[self._by]], dtype=np.float64)
 
     @classmethod
@@ -220,6 +220,8 @@ class Study:
         if asked is None:
             return None
         first, every = asked
+        if self._known is None and isinstance(self._ledger, (Trials, CloudTrials)):
+            self._known = known(self.space, self._ledger.kept())
         if self._known is None:
             return Batch(first // self._batch, first, every, every)
         repeats = self._known.split(every)

@@ -121,6 +121,10 @@ class Trials:
         """The same: every trial is one configuration."""
         return self.tables()
 
+    def kept(self) -> Iterator[pd.DataFrame]:
+        """The same: none of it can be lost."""
+        return self.tables()
+
     def _tell(self, number: int, result: dict[Any, Any], score: float, constraints: Mapping[str, float]) -> None:
         """Commit one trial."""
         trial = self._trial(number)
