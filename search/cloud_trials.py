@@ -94,6 +94,11 @@ class CloudTrials:
             rows = read_part(self._manifest, part_name(CLOUDS, start), is_over_time)
             yield rows[rows["trial"] < self._trials.done]
 
+    def kept(self) -> Iterator[pd.DataFrame]:
+        """Every configuration of the parts that are there, whether or not its trial was told."""
+        for start in sorted(self._rows):
+            yield read_part(self._manifest, part_name(CLOUDS, start))
+
     def _keep(self, rows: pd.DataFrame) -> None:
         """Write the batch's part; of a batch told in two halves, the first half stays in it."""
         first = int(rows["trial"].iloc[0])

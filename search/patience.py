@@ -24,6 +24,7 @@ def check_patience(patience: int | None, sampler: str) -> None:
 def without_improvement(scores: FloatArray, batch: int) -> int:
     """Whole batches told since the one that brought the best score (trials,), of `batch` trials each.
 
+    >>> import numpy as np
     >>> without_improvement(np.array([0.1, 0.4, 0.2, 0.4, 0.3, 0.1, 0.9]), 2)
     2
     """

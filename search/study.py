@@ -23,7 +23,7 @@ from search.lock import hold
 from search.manifest import Manifest
 from search.parts import CONFIGS, Parts, evaluated, part_names
 from search.patience import check_patience, has_ended
-from search.periods import is_kept, is_result, only
+from search.periods import is_result, only
 from search.points import Part, scored
 from search.space import Space
 from search.targets import Targets
@@ -102,10 +102,10 @@ class Study:
         self._cloud = cloud
         self._patience = patience
         self._by = "cloud_score" if cloud else "score"
-        learns = sampler in samplers.LEARNERS
-        # what a sampler that does not learn tries is distinct, or a sample of all there is: nothing to remember
-        self._known = known(space, self._whole()) if learns and self.done else Known(space) if learns else None
-        tables = self.tables() if learns and patience else ()
+        self._known: Known | None = (
+            None  # until a sampler that learns is asked; others try what is distinct, or a sample
+        )
+        tables = self.tables() if patience else ()
         self._scores = np.array([score for table in tables for score in table[self._by]], dtype=np.float64)
 
     @classmethod
@@ -223,6 +223,8 @@ class Study:
         if asked is None:
             return None
         first, every = asked
+        if self._known is None and isinstance(self._ledger, (Trials, CloudTrials)):
+            self._known = known(self.space, self._ledger.kept())
         if self._known is None:
             return Batch(first // self._batch, first, every, every)
         repeats = self._known.split(every)
@@ -282,11 +284,6 @@ class Study:
         """Of every configuration evaluated, as `configurations` has them: trial, status, and what is kept of it over time
         (`search.periods.Periods.columns`) where anything is."""
         return self._ledger.over_time()
-
-    def _whole(self) -> Iterator[pd.DataFrame]:
-        """Every configuration evaluated, with its results and what is kept of it over time."""
-        for rows, kept in zip(self.configurations(), self.over_time(), strict=True):
-            yield pd.concat([rows, only(is_kept, kept)], axis="columns")
 
     def best(self, n: int) -> pd.DataFrame:
         """The n trials of highest score (of clouds `cloud_score`), best first, the earlier first among equals."""

@@ -132,6 +132,10 @@ class Trials:
         """The same: every trial is one configuration."""
         return self.tables()
 
+    def kept(self) -> Iterator[pd.DataFrame]:
+        """Every trial told, with what is kept of it over time: none of it can be lost."""
+        return self._told_rows()
+
     def _tell(self, number: int, result: dict[Any, Any], score: float, constraints: Mapping[str, float]) -> None:
         """Commit one trial."""
         trial = self._trial(number)

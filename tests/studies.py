@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import yaml
 
-from cluster import job
+from cluster import job, output
 from cluster.config import load_study, studies
 from cluster.dispatch import Limits, WorkerPool
 from cluster.plan import Plan, make_plan
@@ -117,6 +118,11 @@ def run_one(plan: Plan, display: job.Display | None = None, *, resume: bool = Fa
     """Run one study alone."""
     (outcome,) = job.run([plan], display or Watch(), resume=resume)
     return outcome
+
+
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies draw nothing from now on: that takes most of a small study's time."""
+    monkeypatch.setattr(output.figures, "write", lambda title, figures, folder: [])
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:

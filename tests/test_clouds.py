@@ -85,7 +85,7 @@ def test_a_trial_is_one_row_and_its_configurations_are_all_there(tmp_path: Path,
     study = opened(tmp_path, sampler)
     told = []
     while (batch := study.ask()) is not None:
-        assert len(batch.configurations) == BATCH * CLOUD.size
+        assert len(batch.every) == BATCH * CLOUD.size
         told.append(study.tell(batch, hill(batch.configurations)))
     trials, configurations = study.results(), everything(study)
     same(pd.concat(told, ignore_index=True), trials)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from planted import HEDGE
-from studies import LEARNING, run_one, small_plan
+from studies import LEARNING, run_one, small_plan, without_figures
 
 from cluster.config import load_study
 from kernels import STRATEGIES, Costs, Market, backtest
@@ -110,7 +110,8 @@ def test_the_published_threshold_hardly_moves_anything_between_5_and_7_percent(c
     assert 0.0 < dead.moved < 0.002  # of the gap between a target and its reservation
 
 
-def test_a_study_that_learns_is_probed_and_says_what_is_dead(tmp_path: Path) -> None:
+def test_a_study_that_learns_is_probed_and_says_what_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_figures(monkeypatch)
     dead = ("strategy.fixed.short_mode=disabled", "strategy.compare={}", "tracking.enabled=false")
     plan = small_plan(tmp_path, *LEARNING, *dead)  # who never goes short has no use for a threshold
     outcome = run_one(plan)

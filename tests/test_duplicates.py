@@ -33,7 +33,6 @@ def counted(study: Study) -> tuple[pd.DataFrame, int]:
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on every configuration is backtested."""
-    monkeypatch.setattr(study, "Known", lambda space: None)
     monkeypatch.setattr(study, "known", lambda space, tables: None)
 
 

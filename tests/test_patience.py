@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from planted import opened, planted, run, same
-from studies import LEARNING, Watch, small_plan
+from studies import LEARNING, Watch, small_plan, without_figures
 
 from cluster import job
 from cluster.plan import open_study
@@ -99,7 +99,10 @@ def test_a_sampler_that_does_not_learn_needs_no_patience(tmp_path: Path, sampler
     assert not (tmp_path / "a").exists()
 
 
-def test_a_run_that_ends_early_says_so_and_its_progress_is_of_what_it_tried(tmp_path: Path) -> None:
+def test_a_run_that_ends_early_says_so_and_its_progress_is_of_what_it_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_figures(monkeypatch)
     early = ("search.batch=2", "search.patience=1", "search.trials=60", "tracking.enabled=false")
     plan = small_plan(tmp_path, *LEARNING, *early)
     watch = Watch()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from planted import HEDGE, NUMBERS, TARGETS, opened, planted, run, same
-from studies import LEARNING, run_one, small_plan
+from studies import LEARNING, run_one, small_plan, without_figures
 
 from cluster.plan import Plan, open_study
 from kernels.errors import InputError
@@ -168,14 +168,19 @@ def test_an_earlier_study_that_lies_elsewhere_is_refused_by_what_differs() -> No
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished grid on other data, in its folder."""
-    return run_one(small_plan(tmp_path_factory.mktemp("before"), "tracking.enabled=false", "market.seed=9")).folder
+    with pytest.MonkeyPatch.context() as patched:
+        without_figures(patched)
+        return run_one(small_plan(tmp_path_factory.mktemp("before"), "tracking.enabled=false", "market.seed=9")).folder
 
 
 def learning(folder: Path, name: str, *overrides: str) -> Plan:
     return small_plan(folder, *LEARNING, f"name={name}", "tracking.enabled=false", "search.batch=4", *overrides)
 
 
-def test_a_study_file_names_the_study_to_start_from(tmp_path: Path, before: Path) -> None:
+def test_a_study_file_names_the_study_to_start_from(
+    tmp_path: Path, before: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_figures(monkeypatch)
     shutil.copytree(before, tmp_path / "runs" / "before")
     wanted = "search.warm_start=before"
     outcome = run_one(learning(tmp_path, "after", wanted))
