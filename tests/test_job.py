@@ -110,7 +110,7 @@ def test_the_studys_run_holds_its_files_and_a_note(finished: job.Outcome) -> Non
     client = MlflowClient(tracking_uri=plan.config.tracking.uri)
     kept = {entry.path for place in ("", "figures") for entry in client.list_artifacts(parent.info.run_id, place)}
     drawn = {f"figures/{path.name}" for path in (plan.folder / "figures").iterdir()}
-    assert kept == {"study.yaml", "best.yaml", "advice.md", "paths.parquet", "figures"} | drawn
+    assert kept == {"study.yaml", "best.yaml", "advice.md", "paths.parquet", "report.html", "figures"} | drawn
     note = parent.data.tags["mlflow.note.content"]
     assert SMALL["question"] in note
     assert f"trial {finished.found.best['trial'].iloc[0]}" in note

@@ -82,7 +82,8 @@ def layout(figure: Figure, form: Form) -> Description:
     }
     for number, (panel, (wide, up)) in enumerate(zip(figure.panels, places, strict=True), start=1):
         x, y = (f"{letter}axis{'' if number == 1 else number}" for letter in "xy")
-        described[x] = _axis(panel.x, panel, form) | {"domain": wide, "anchor": _axis_name("y", number)}
+        turned = {"tickangle": -45} if _turned(panel, form, figure.columns) else {}
+        described[x] = _axis(panel.x, panel, form) | turned | {"domain": wide, "anchor": _axis_name("y", number)}
         described[y] = _axis(panel.y, panel, form) | {"domain": up, "anchor": _axis_name("x", number)}
         if number > 1 and figure.share != "nothing":
             described[{"x": x, "y": y}[figure.share]]["matches"] = figure.share

@@ -59,6 +59,9 @@ figure {{ margin: 0 0 30px; }}
 .js-plotly-plot:not(:hover) .modebar {{ opacity: 0; }}
 @media (max-width: 700px) {{
   main {{ padding: 16px 14px 40px; }}
+  .verdict table, .verdict thead, .verdict tbody {{ display: block; }}
+  .verdict tr {{ display: grid; grid-template-columns: 1fr auto auto; border-bottom: 1px solid {GRID}; }}
+  .verdict th, .verdict td {{ border: 0; }} .verdict tbody .words {{ grid-column: 1 / -1; min-width: 0; }}
   h1 {{ font-size: 23px; }} h2 {{ font-size: 19px; margin-top: 36px; }} .lede {{ font-size: 16px; }}
 }}
 @media print {{
