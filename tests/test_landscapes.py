@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.landscape import Known, Landscape
 from benchmarks.landscapes import CLOUD, LANDSCAPES, MANY, SAMPLES, SEEDS, fresh_sharpe, search
+from kernels.strategy_check import check
 from search.cloud import Cloud
 
 
@@ -31,6 +32,16 @@ class Land:
 def land(request: pytest.FixtureRequest) -> Land:
     landscape = request.param
     return Land(landscape, Known(landscape, landscape.sample(SAMPLES[0], planted=True)))
+
+
+def test_the_rules_are_sound_and_see_no_future(land: Land) -> None:
+    check(land.landscape.strategy)
+
+
+def test_what_is_looked_up_is_what_a_backtest_of_its_own_gives(land: Land) -> None:
+    rows = land.known.configurations.sample(5, random_state=3).reset_index(drop=True)
+    alone = land.landscape.measured(land.landscape.sample(SAMPLES[0], planted=True), rows)
+    pd.testing.assert_frame_equal(land.known.metrics(rows), alone, check_exact=True)
 
 
 def test_the_best_configuration_is_a_spike_and_the_best_neighbourhood_a_plateau(land: Land) -> None:
