@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kernels import Costs, Market, Strategy
 from kernels.backends.numpy import NumpyBackend
@@ -81,13 +82,17 @@ class Known:
         self._space = space
         self._searched = list(space.searched)
         self._metrics = landscape.measured(market, self.configurations)
-        self._places = pd.MultiIndex.from_frame(self.configurations[self._searched])
+        self._index = pd.MultiIndex.from_frame(self.configurations[self._searched])
+
+    def places(self, configurations: pd.DataFrame) -> NDArray[np.intp]:
+        """Where they stand among all configurations."""
+        places = self._index.get_indexer(pd.MultiIndex.from_frame(configurations[self._searched]))
+        assert (places >= 0).all()
+        return places
 
     def metrics(self, configurations: pd.DataFrame) -> pd.DataFrame:
         """The metrics of some of them, row for row."""
-        places = self._places.get_indexer(pd.MultiIndex.from_frame(configurations[self._searched]))
-        assert (places >= 0).all()
-        return self._metrics.iloc[places].reset_index(drop=True)
+        return self._metrics.iloc[self.places(configurations)].reset_index(drop=True)
 
     def scores(self) -> FloatArray:
         """The score of every configuration, in their order."""

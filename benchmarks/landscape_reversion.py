@@ -18,11 +18,9 @@ WINDOW = 60  # closes in the mean that a stretch is measured from
 UNIT = 0.022  # of log price: what a stretch is counted in
 PULL, NEWS = 0.15, 1.2  # share of a stretch that a bar takes back; wider ones are news, and stay
 VOLATILITY = 0.012  # per bar
-LUCKY, BESIDE = (
-    (1.6, 1.9),
-    0.2,
-)  # stretches after which the sample happens to return at once; how far its neighbours reach
-LUCK = 0.02  # of log price, by which it returns; after stretches on either side it happens to go on by half as much
+LUCKY = (1.6, 1.9)  # stretches after which the sample happens to return at once
+BESIDE = 0.2  # how far the stretches on either side reach
+LUCK = 0.02  # of log price, by which it returns; beside them it happens to go on by half as much
 
 
 def closes(rng: np.random.Generator, planted: bool) -> FloatArray:

@@ -14,23 +14,22 @@ from kernels.state import per_asset
 
 TREND_BARS = (80, 161)  # a trend's length, from and to before
 DRIFT, VOLATILITY = 0.0021, 0.01  # per bar
-ECHO_SKIP, ECHO = 11, 0.25  # noise comes back, to this share, one bar later than the rule skips
+ECHO_SKIP, ECHO = 11, 0.25  # planted: what the rule must skip to meet it, and the share of noise that comes back
+REVERSED = 0.6  # of it, comes back with the other sign one bar sooner and later, so that longer moves see nothing
 
 
 def closes(rng: np.random.Generator, planted: bool) -> FloatArray:
-    """(T,) prices: drift up and down in turns, and normal noise; planted: noise that repeats itself at one lag.
-
-    At the lags on either side it comes back reversed, at half the share: a sum over more bars than one sees nothing.
-    """
+    """(T,) prices: drift up and down in turns, and normal noise; planted: noise that comes back at two lags."""
     lengths = rng.integers(*TREND_BARS, size=BARS // TREND_BARS[0] + 1)
     trend = np.repeat(np.where(np.arange(len(lengths)) % 2 == 0, DRIFT, -DRIFT), lengths)[:BARS]
     noise = rng.standard_normal(BARS)
     if planted:
-        k = ECHO_SKIP + 1
+        k = ECHO_SKIP + 1  # a signal of one bar is held over the next
+        rest = np.sqrt(1.0 - 2.0 * (1.0 + REVERSED**2) * ECHO**2)  # which keeps the variance at 1
         for t in range(k + 2, BARS):
             before = noise[t - k - 2 : t - k + 2]  # lags k + 2, k + 1, k, k - 1
-            echo = before[1] + before[2] - 0.6 * (before[0] + before[3])
-            noise[t] = ECHO * echo + np.sqrt(1.0 - 2.72 * ECHO**2) * noise[t]
+            echo = before[1] + before[2] - REVERSED * (before[0] + before[3])
+            noise[t] = ECHO * echo + rest * noise[t]
     prices: FloatArray = 100.0 * np.exp(np.cumsum(trend + VOLATILITY * noise))
     return prices
 

@@ -70,11 +70,10 @@ class Cloud:
 
         One that shrinks is asked about its last trial: from there on it would be point search at the price of a cloud.
         """
-        cells = [d.count for d in space.dimensions.values() if d.ordered]
-        if any(count is None or 0.5 / count < self._last for count in cells):
+        finest = max((d.count or np.inf for d in space.dimensions.values() if d.ordered), default=1)
+        if 0.5 / finest < self._last:
             return None
         alone = f"so a trial would be one configuration {self.size} times"
-        finest = max(cells, default=1)
         if finest == 1:
             return (
                 f"search.configs_per_trial: nothing in strategy.search has neighbours (lists of words, or with null, have "
