@@ -68,7 +68,12 @@ def verdict(found: Comparison) -> str:
 
 
 def _inputs(found: Comparison) -> list[Line]:
-    return [(key, *(_input(key, value) for value in values)) for key, values in found.inputs.items()]
+    """The keys that differ; of markets of two kinds, or two strategies, their names only: all else of them differs."""
+    other = [key.partition(".")[0] for key in ("market.source", "strategy.name") if key in found.inputs]
+    shown = [
+        key for key in found.inputs if key.partition(".")[0] not in other or key in ("market.source", "strategy.name")
+    ]
+    return [(key, *(_input(key, value) for value in found.inputs[key])) for key in shown]
 
 
 def _input(key: str, value: Any) -> str:

@@ -136,7 +136,9 @@ def test_a_metric_that_one_strategy_does_not_produce_leaves_no_score(tmp_path: P
     found = compare(str(calls.folder), str(trend.folder), tmp_path / "runs")
     assert found.sides[1].score_by(calls.targets) is None
     assert any("tsmom_hedge does not produce hedging_error" in warning for warning in found.warnings)
-    assert "-" in shown(found, 100)
+    text = shown(found, 100)
+    assert "option_hedge" in text
+    assert "strategy.fixed" not in text  # two strategies: nothing of them is alike
     content = json.loads(as_json(found))
     assert content["scores"]["by the targets of calls-NEAR"][1] is None
 

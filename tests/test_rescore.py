@@ -175,14 +175,15 @@ def test_a_study_under_way_is_rescored_as_far_as_it_is(kept: dict[str, Plan], ca
 def test_targets_that_cannot_be_are_refused_and_nothing_is_written(
     kept: dict[str, Plan], tmp_path: Path, text: str | None, why: str
 ) -> None:
-    folder, file = kept["begun"].folder, tmp_path / "targets.yaml"
+    folder, file = kept["grid"].folder, tmp_path / "targets.yaml"
+    before = sorted(folder.rglob("*"))
     if text is not None:
         file.write_text(text)
     with pytest.raises(InputError) as refused:
-        rescore(kept["grid"].folder, file)
+        rescore(folder, file)
     assert why in str(refused.value)
     assert str(file) in str(refused.value)
-    assert not (folder / "rescored").exists()
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_study_without_a_result_is_refused_with_the_way_on(kept: dict[str, Plan], calm: Path) -> None:
