@@ -145,7 +145,7 @@ def _content(
     configuration = plan.space.table([values])
     now, held = standing(plan, configuration)
     found = described(plan, row)
-    market = plan.market
+    market = plan.whole
     content = {
         FORMAT: VERSION,
         "rule": say(plan.strategy, row),

@@ -89,9 +89,14 @@ class Plan:
         return Points(space.constants, space.dimensions, self.targets, search.sampler, search.seed)
 
     @property
+    def whole(self) -> Market | OptionMarket:
+        """The market with the bars that the search does not see."""
+        return self.holdout.market if self.holdout else self.market
+
+    @property
     def data_digest(self) -> str:
         """Names the whole history, whatever the search sees of it."""
-        return (self.holdout.market if self.holdout else self.market).digest
+        return self.whole.digest
 
     @property
     def looks_back(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from cluster.config import SyntheticMarket
 from cluster.option_config import PathsSection
 from cluster.plan import Plan
+from cluster.validation import HOLDOUT
 from cluster.winner import engine_for
 from kernels.account import CASH_PER_ASSET
 from kernels.market_calendar import when
@@ -37,8 +38,9 @@ def standing(plan: Plan, configuration: pd.DataFrame) -> tuple[dict[str, Any], p
 
 
 def _weights(plan: Plan, configuration: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Target weights of capital per asset, and the weights of every bar."""
-    found = positions(engine_for(plan, configuration), configuration)
+    """Target weights of capital per asset after the last bar there is, and the weights of every bar; of a hold-out that is
+    closed what it earns is left out of the table."""
+    found = positions(replace(engine_for(plan, configuration), market=plan.whole), configuration)
     tickers = plan.market.tickers
     assets = {}
     for ticker, price, held, target, trade in zip(
@@ -62,7 +64,8 @@ def _weights(plan: Plan, configuration: pd.DataFrame) -> tuple[dict[str, Any], p
     table = pd.DataFrame(found.weights, columns=list(tickers))
     table.insert(0, "growth", found.growth)
     table.insert(0, "timestamp", found.timestamps)
-    return now, table
+    closed = plan.holdout is not None and not (plan.folder / HOLDOUT).exists()
+    return now, table[table["timestamp"] <= plan.market.timestamps[-1]] if closed else table
 
 
 def _hedges(plan: Plan, configuration: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
