@@ -19,6 +19,7 @@ from benchmarks import (
     option_memory,
     options,
     pool,
+    reality,
     scaling,
     search,
     table,
@@ -34,6 +35,7 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "banks": (scaling.banks,),
     "search": (search.samplers,),
     "pool": (pool.measured, pool.real, pool.simulated),
+    "reality": (reality.added,),
     "million": (million.study,),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
