@@ -20,6 +20,7 @@ from benchmarks import (
     option_memory,
     options,
     pool,
+    reality,
     scaling,
     search,
     table,
@@ -36,6 +37,7 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "search": (search.samplers,),
     "landscapes": (landscapes.landscapes, landscapes.searches),
     "pool": (pool.measured, pool.real, pool.simulated),
+    "reality": (reality.added,),
     "million": (million.study,),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }

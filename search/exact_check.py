@@ -6,15 +6,14 @@ of two, on which every sum of the product is a whole number that single precisio
 adding, nor the shape of the product, nor threads, nor another machine's library change a bit; and it takes half the time
 of double precision.
 
-The price: half a step of the grid. With numbers up to 2^24 for sums of 512 bars, each as large as sqrt(2 * 512) times
-the length of y there, some 23 deviations, a step is about 2^-14 of a deviation. Rounding is then noise of 2^-14 / sqrt(12) a
-bar, which moves a statistic (in standard errors) by less than 1e-4.
+The price: half a step of the grid. With whole numbers up to 2^24 for sums of 1024 bars, at most sqrt(2 * 1024) times the
+length of y there, some 32 deviations, a step is about 2^-13 of a deviation. Rounding is then noise of 2^-13 / sqrt(12) a bar,
+which moves a statistic (in standard errors) by about 1e-4.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -28,18 +27,19 @@ from kernels.market import FloatArray
 from search.bootstrap import resample
 from search.reality_check import Excess, merged
 
-BARS = 512  # added up in single precision, then in double: these of a tile stay in a core's cache
+BARS = 1024  # at most, added up in single precision, then in double: these of a tile stay in a core's cache
 TILE = 256  # configurations in one product
 WIDTH = 16  # of a tile, at least: numpy adds up a single column in another order than several
 HELD = 2.0**24  # whole numbers that single precision holds
 DRAWN = 50  # replicates drawn at a time: drawing takes many times the memory of what is kept
+ROUNDED = 2.0**-16  # more than a few operations in single precision add to a number, as a share of it
 CONSTANT = 1e-12  # share of the mean square below which a variance is rounding
 SAME = 4.0  # steps of the grid a bar: series that differ by less are the same
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """How often each of R bootstrap replicates has each of n bars: a piece (R + 1, bars) for every `BARS` bars.
+    """How often each of R bootstrap replicates has each of n bars, in pieces (R + 1, bars) of equal length, or nearly so.
 
     Row 0 is the history itself, each bar once. `reach` is the greatest Euclidean length of a row of any piece.
     """
@@ -66,11 +66,11 @@ class Replicates:
 
 
 class _Means(NamedTuple):
-    """Of c configurations: Sharpe ratios per bar, and means of y."""
+    """Of c configurations, those that fill up a narrow tile among them: Sharpe ratios per bar, and means of y."""
 
     sharpe: FloatArray  # (c,)
-    known: NDArray[np.bool_]  # (c,) their returns are finite, and leave some equity
-    step: FloatArray  # (c,) of the grid, the coarsest
+    known: NDArray[np.bool_]  # (c,) they are no filling, their returns are finite and leave some equity
+    step: FloatArray  # (c,) of the grid
     luck: FloatArray  # (R, c) mean of y in each replicate, less that in the history
 
 
@@ -111,7 +111,7 @@ class Check:
         return Excess(float(found.max()), consistent, least_favourable, count)
 
     def _means(self, returns: FloatArray) -> _Means:
-        (n, c), pieces = returns.shape, list(_pieces(self._n))
+        (n, c), pieces = returns.shape, _pieces(self._n)
         returns = np.ascontiguousarray(returns) if returns.strides[1] != returns.itemsize else returns
         if c < WIDTH:
             returns = np.concatenate([returns, np.zeros((n, WIDTH - c))], axis=1)
@@ -120,47 +120,40 @@ class Check:
             squares = np.stack([np.einsum("ij,ij->j", returns[bars], returns[bars]) for bars in pieces])
             mean, square = sums.sum(axis=0) / n, squares.sum(axis=0) / n
             variance = square - mean * mean
-        known = np.isfinite(variance) & ~_ruined(returns, pieces, squares)
+        known = np.isfinite(variance) & ~_ruined(returns, pieces, squares) & (np.arange(len(mean)) < c)
         moving = known & (np.where(known, variance, 0.0) > CONSTANT * np.where(known, square, 0.0))
         scale = np.where(moving, 1.0 / np.sqrt(np.where(moving, variance, 1.0)), 0.0)
-        mean = np.where(moving, mean, 0.0)
-        sharpe = mean * scale
-        coarsest = np.zeros(len(mean))
+        sharpe = np.where(moving, mean, 0.0) * scale
+        longest = np.sqrt(np.where(moving, squares, 0.0).max(axis=0)) * scale
+        step = self._step(longest, sharpe)
+        # y, but for a constant that is in every mean: rho (1 + SR^2) - SR / 2 rho^2, where rho = r / sd
+        linear = ((1.0 + sharpe * sharpe) * scale / step).astype(np.float32)
+        squared = (-0.5 * sharpe * scale * scale / step).astype(np.float32)
         total = np.zeros((len(self._replicates.pieces[0]), len(mean)))
-        for bars, counts, s, q in zip(pieces, self._replicates.pieces, sums, squares, strict=True):
-            grid = np.where(moving, self._grid(bars.stop - bars.start, s, q, mean, scale, sharpe), 1.0)
-            y = np.empty((bars.stop - bars.start, len(mean)), dtype=np.float32)
+        for bars, counts in zip(pieces, self._replicates.pieces, strict=True):
             with np.errstate(invalid="ignore", over="ignore"):
-                np.subtract(returns[bars], mean, out=y, casting="same_kind")
-                if not moving.all():
-                    y[:, ~moving] = 0.0
-                on_grid = y * (-0.5 * sharpe * scale * scale / grid).astype(np.float32)  # y = z (1 - SR / 2 z)
-            on_grid += (scale / grid).astype(np.float32)
-            on_grid *= y
-            np.rint(on_grid, out=on_grid)
-            part = counts @ on_grid
-            total += part * grid
-            np.maximum(coarsest, grid, out=coarsest, where=moving)
+                r = returns[bars].astype(np.float32)
+            if not moving.all():
+                r[:, ~moving] = 0.0
+            y = r * squared
+            y += linear
+            y *= r
+            np.rint(y, out=y)
+            total += counts @ y
         luck = total[1:]
         luck -= total[0].copy()
-        luck *= 1.0 / n
-        padded = slice(0, c)
-        return _Means(sharpe[padded], known[padded], coarsest[padded], luck[:, padded])
+        luck *= step / self._n
+        return _Means(sharpe, known, np.where(moving, step, 0.0), luck)
 
-    def _grid(
-        self, bars: int, s: FloatArray, q: FloatArray, mean: FloatArray, scale: FloatArray, sharpe: FloatArray
-    ) -> FloatArray:
-        """Steps (c,) fine enough for y, coarse enough that no sum of these bars exceeds `HELD`; from sums of r and r^2.
+    def _step(self, longest: FloatArray, sharpe: FloatArray) -> FloatArray:
+        """Steps (c,) so coarse that no sum over a piece exceeds `HELD`; `longest` is the greatest length of rho in a piece.
 
-        |sum of counts * y| <= |counts| |y| by Cauchy and Schwarz, and |y| <= |z| (1 + SR / 2 |z|); rounding to the grid
-        adds at most half a count each, less than |counts|^2 / 2 in all.
+        |sum of counts * y| <= |counts| |y| by Cauchy and Schwarz, and |y| <= |rho| (1 + SR^2 + SR / 2 |rho|); rounding to
+        the grid adds half a step at most for each count, of which a piece has no more than |counts|^2.
         """
-        with np.errstate(invalid="ignore"):
-            length = scale * np.sqrt(np.maximum(q - 2.0 * mean * s + bars * mean * mean, 0.0))
-            longest = self._replicates.reach * length * (1.0 + 0.5 * np.abs(sharpe) * length) * (1.0 + 2.0**-16)
-            return np.asarray(
-                np.exp2(np.ceil(np.log2(np.maximum(longest, 2.0**-60) / (HELD - self._replicates.reach**2))))
-            )
+        most = self._replicates.reach * longest * (1.0 + sharpe * sharpe + 0.5 * np.abs(sharpe) * longest)
+        least = most * (1.0 + ROUNDED) / (HELD - self._replicates.reach**2)
+        return np.asarray(np.exp2(np.ceil(np.log2(np.maximum(least, 2.0**-60)))))
 
 
 def _ruined(returns: FloatArray, pieces: list[slice], squares: FloatArray) -> NDArray[np.bool_]:
@@ -179,5 +172,7 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _pieces(n: int) -> Iterator[slice]:
-    return (slice(first, min(first + BARS, n)) for first in range(0, n, BARS))
+def _pieces(n: int) -> list[slice]:
+    """n bars in the fewest pieces of at most `BARS`."""
+    count = -(-n // BARS)
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]

@@ -13,7 +13,7 @@ from search.exact_check import Check, Replicates
 from search.reality_check import Excess, excess, merged, risk_adjusted
 from search.sharpe import sharpe_difference
 
-BARS = 700  # two pieces of a product, one of them short
+BARS = 1101  # two pieces of a product, one of them longer
 DRAWN = Replicates.drawn(BARS, 5.0, 120, seed=3)
 
 
@@ -150,11 +150,11 @@ def test_it_means_the_plain_check_of_risk_adjusted_series(seed: int) -> None:
     baseline = returns[:, 7]
     ours = Check(DRAWN, baseline).of(returns)
     plain = excess(risk_adjusted(returns), risk_adjusted(baseline[:, None])[:, 0], DRAWN.weights)
-    # the grid is 2^-13 of a deviation or finer, the difference from the baseline moves by half a deviation or more, and
-    # two series are rounded: 2 * 2 * 2^-13 / sqrt(12) = 1.4e-4 standard errors, twice that for the largest of many
-    assert ours.found == pytest.approx(plain.found, abs=3e-4)
-    assert ours.consistent == pytest.approx(plain.consistent, abs=3e-4)
-    assert ours.least_favourable == pytest.approx(plain.least_favourable, abs=3e-4)
+    # the grid is 2^-12 of a deviation or finer, the difference from the baseline moves by half a deviation or more, and
+    # two series are rounded: 2 * 2 * 2^-12 / sqrt(12) = 2.8e-4 standard errors, twice that for the largest of many
+    assert ours.found == pytest.approx(plain.found, abs=6e-4)
+    assert ours.consistent == pytest.approx(plain.consistent, abs=6e-4)
+    assert ours.least_favourable == pytest.approx(plain.least_favourable, abs=6e-4)
     assert (ours.p_value, ours.upper_p_value) == (plain.p_value, plain.upper_p_value)
 
 
