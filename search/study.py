@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -16,10 +16,12 @@ from kernels.errors import InputError
 from search import cloud_trials, record, samplers
 from search.cloud import SUMMARY, Cloud
 from search.cloud_trials import CLOUDS, CloudTrials
+from search.front import Front, front_of
 from search.frozen import frozen_study
 from search.journal import begin
 from search.lock import hold
 from search.manifest import Manifest
+from search.objectives import Objectives
 from search.parts import CONFIGS, Parts, evaluated, part_names
 from search.points import Part, scored
 from search.space import Space
@@ -73,6 +75,7 @@ class Study:
         batch: int,
         seed: int,
         cloud: Cloud | None = None,
+        objectives: Objectives | None = None,
     ) -> None:
         self.name = name
         self.space = space
@@ -83,6 +86,7 @@ class Study:
         self._batch = batch
         self._seed = seed
         self._cloud = cloud
+        self._objectives = objectives
 
     @classmethod
     def open(
@@ -97,21 +101,33 @@ class Study:
         batch: int,
         seed: int,
         cloud: Cloud | None = None,
+        options: Mapping[str, Any] | None = None,
+        objectives: Objectives | None = None,
         resume: bool = False,
     ) -> Study:
         """The study kept in `folder` (made where missing): a new one, or with `resume` the one that is there.
 
         A resumed study may be given more trials (but where its clouds shrink over them), and another batch where its
-        sampler does not learn.
+        sampler does not learn. `options` are those of a sampler of the user's own; with `objectives` the study looks for
+        their front, and its best trials are ordered by them.
         InputError where the settings are wrong, the folder holds a study and `resume` is not set, or it
         holds another study.
         """
-        count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed, cloud=cloud)
+        count = samplers.check(
+            sampler,
+            space,
+            trials=trials,
+            batch=batch,
+            seed=seed,
+            cloud=cloud,
+            options=options,
+            pareto=objectives is not None,
+        )
         _check_names(space, targets, cloud)
-        learns = sampler in samplers.LEARNERS
+        learns = sampler not in samplers.POINTS
         described = {
             "name": name,
-            "sampler": sampler,
+            **samplers.spec(sampler, options),
             "seed": seed,
             "batch": batch if learns else None,
             "space": space.spec,
@@ -120,6 +136,8 @@ class Study:
         }
         if cloud:
             described["cloud"] = cloud.spec(count)
+        if objectives:
+            described["objectives"] = objectives.spec
         journal = folder / JOURNAL
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -137,14 +155,33 @@ class Study:
         ledger: Ledger
         with writing(folder):
             if learns:
-                ledger = Trials(manifest, name, space, targets, sampler=sampler, trials=count, batch=batch, seed=seed)
+                ledger = Trials(
+                    manifest,
+                    name,
+                    space,
+                    targets,
+                    learner=samplers.learner(sampler, options),
+                    trials=count,
+                    batch=batch,
+                    seed=seed,
+                    objectives=objectives,
+                )
                 if cloud:
                     ledger = CloudTrials(manifest, ledger, space, cloud, count=count, batch=batch, seed=seed)
             else:
                 points = samplers.POINTS[sampler]
                 ledger = Parts(manifest, lambda first, n: points(space, first, n, seed), trials=count, batch=batch)
         return cls(
-            name, space, targets, manifest=manifest, ledger=ledger, trials=count, batch=batch, seed=seed, cloud=cloud
+            name,
+            space,
+            targets,
+            manifest=manifest,
+            ledger=ledger,
+            trials=count,
+            batch=batch,
+            seed=seed,
+            cloud=cloud,
+            objectives=objectives,
         )
 
     @property
@@ -199,13 +236,22 @@ class Study:
         return self._ledger.configurations()
 
     def best(self, n: int) -> pd.DataFrame:
-        """The n trials of highest score (of clouds `cloud_score`), best first, the earlier first among equals."""
+        """The n trials of highest score (of clouds `cloud_score`; of several objectives in the order of
+        `Objectives.best_first`, the reference-point pick first), best first, the earlier first among equals."""
         by = "cloud_score" if self._cloud else "score"
         best = pd.DataFrame()
         for table in self.tables():
             best = pd.concat([best, table], ignore_index=True) if len(best) else table
-            best = best.nlargest(n, by, keep="first")
+            best = (
+                best.iloc[self._objectives.best_first(best)[:n]]
+                if self._objectives
+                else best.nlargest(n, by, keep="first")
+            )
         return best.reset_index(drop=True)
+
+    def front(self) -> Front | None:
+        """The front of several objectives; None where the study has one, the score."""
+        return front_of(self._objectives, self.tables()) if self._objectives else None
 
     def importance(self) -> dict[str, float]:
         """The share of each searched parameter in what moves the score (PED-ANOVA), largest first; empty where too few
@@ -215,7 +261,8 @@ class Study:
         """
         if len(self.space.searched) < 2 or self.done < FEWEST_FOR_IMPORTANCE:
             return {}
-        found = optuna.importance.get_param_importances(self.optuna_study)
+        seen = self._frozen() if self._objectives else self.optuna_study  # what moved the score, of whatever study
+        found = optuna.importance.get_param_importances(seen)
         return {name: share for name, share in found.items() if math.isfinite(share)}
 
     @property
@@ -227,6 +274,9 @@ class Study:
         """
         if isinstance(self._ledger, (Trials, CloudTrials)):
             return self._ledger.study
+        return self._frozen()
+
+    def _frozen(self) -> optuna.Study:
         return frozen_study(self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed)
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from kernels.errors import InputError
 from search.journal import Marks, cut, damage, mend, unmarked
+from search.learner import Learner, SeededByTrial
 from search.manifest import Manifest
+from search.objectives import Objectives
 from search.quiet import quiet
-from search.samplers import LEARNERS, SeededByTrial
 from search.space import Space
+from search.suggestion import suggest
 from search.targets import Targets
 from search.whole import writing
 
@@ -41,13 +43,15 @@ class Trials:
         space: Space,
         targets: Targets,
         *,
-        sampler: str,
+        learner: Learner,
         trials: int,
         batch: int,
         seed: int,
+        objectives: Objectives | None = None,
     ) -> None:
         self._space = space
         self._targets = targets
+        self._objectives = objectives
         self._trials = trials
         self._batch = batch
         self._distributions = space.distributions()
@@ -60,8 +64,8 @@ class Trials:
             self.study = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
-                sampler=SeededByTrial(LEARNERS[sampler], self._distributions, seed=seed, batch=batch),
-                direction="maximize",
+                sampler=SeededByTrial(learner, self._distributions, seed=seed, batch=batch),
+                directions=objectives.directions if objectives else [StudyDirection.MAXIMIZE],
                 load_if_exists=True,
             )
         self._id = self._storage.get_study_id_from_name(name)
@@ -88,15 +92,20 @@ class Trials:
 
     def tell(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Commit the results of one batch, trial by trial, in order, and return them."""
+        if self._objectives:
+            return self.commit(rows, self._objectives.told(rows), self._objectives.carriers(rows))
         return self.commit(rows, rows["score"], rows)
 
-    def commit(self, rows: pd.DataFrame, scores: pd.Series[float], carriers: pd.DataFrame) -> pd.DataFrame:
-        """Commit one row per trial, each under a score, and with the margins of its row of `carriers` as constraints."""
+    def commit(
+        self, rows: pd.DataFrame, told: Iterable[float | Sequence[float]], carriers: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Commit one row per trial, each as what is `told` of it, and with the margins of its row of `carriers` as
+        constraints."""
         results = rows.drop(columns=["trial", *(p.name for p in self._space.strategy.parameters)])
-        told = zip(rows["trial"], results.to_dict("records"), scores, carriers.to_dict("records"), strict=True)
+        each = zip(rows["trial"], results.to_dict("records"), told, carriers.to_dict("records"), strict=True)
         with writing(self._journal):
-            for number, result, score, carrier in told:
-                self._tell(int(number), result, score, self._targets.constraints(carrier))
+            for number, result, values, carrier in each:
+                self._tell(int(number), result, values, self._targets.constraints(carrier))
             self._marks.mark(self._told)
         return rows
 
@@ -113,7 +122,9 @@ class Trials:
         """The same: every trial is one configuration."""
         return self.tables()
 
-    def _tell(self, number: int, result: dict[Any, Any], score: float, constraints: Mapping[str, float]) -> None:
+    def _tell(
+        self, number: int, result: dict[Any, Any], values: float | Sequence[float], constraints: Mapping[str, float]
+    ) -> None:
         """Commit one trial."""
         trial = self._trial(number)
         trial.set_user_attr(RESULT, result)
@@ -121,7 +132,7 @@ class Trials:
         for metric, violation in constraints.items():
             if metric not in known:  # a tell that was cut short has set some, to the same values
                 trial.set_constraint(metric, violation)
-        self.study.tell(trial, score)
+        self.study.tell(trial, values)
         self._told += 1
 
     def _propose(self, number: int) -> Mapping[str, Any]:
@@ -131,7 +142,7 @@ class Trials:
         else:
             trial = self.study.ask()
             self._asked += 1
-        params = {name: _suggest(trial, name, d) for name, d in self._distributions.items()}
+        params = {name: suggest(trial, name, d) for name, d in self._distributions.items()}
         return self._space.row(params)
 
     def _trial(self, number: int) -> optuna.Trial:
@@ -161,15 +172,3 @@ def read_told(manifest: Manifest, journal: Path) -> int:
 def _count(storage: JournalStorage) -> int:
     """Trials told."""
     return sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
-
-
-def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
-    """The value of one parameter: the stored one, or a new proposal."""
-    match distribution:
-        case CategoricalDistribution():
-            return trial.suggest_categorical(name, distribution.choices)
-        case IntDistribution(low=low, high=high, step=step, log=log):
-            return trial.suggest_int(name, low, high, step=step, log=log)
-        case FloatDistribution(low=low, high=high, step=step, log=log):
-            return trial.suggest_float(name, low, high, step=step, log=log)
-    raise TypeError(f"no suggestion for {distribution!r}")

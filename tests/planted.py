@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from kernels.strategy import Parameter, Strategy
 from search.space import Space
@@ -68,10 +69,12 @@ def planted(configurations: pd.DataFrame) -> pd.DataFrame:
 
 
 def space_for(sampler: str) -> Space:
-    return MIXED if sampler in ("tpe", "nsga2", "random", "sobol") else NUMBERS
+    return MIXED if sampler in ("tpe", "nsga2", "gp", "random", "sobol") else NUMBERS
 
 
 def opened(folder: Path, sampler: str, **changed: Any) -> Study:
+    if sampler == "gp":
+        pytest.importorskip("torch", reason="gp needs PyTorch: pip install 'hedgegrid[gp]'")
     settings: dict[str, Any] = {"sampler": sampler, "trials": 20, "batch": 8, "seed": 7} | changed
     space = settings.pop("space", space_for(sampler))
     if sampler == "grid":
