@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cluster.advice import wanted
 from cluster.chunks import MOST_ROWS, MOST_SECONDS
+from cluster.front_view import front_table
 from cluster.live import bar_steps, market_size
 from cluster.output import caveats, moved
 from cluster.plan import Plan
@@ -48,6 +49,8 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
         table = _standing(plan, title, rows, baselines, console.width)
     console.print(table)
+    if outcome.found.front:
+        console.print(front_table(plan, outcome.found.front))
     console.print(f"targets: {wanted(plan)} (a margin of 0 or more meets its target)")
     if outcome.found.importance:
         console.print(f"what moved the score: {moved(outcome.found.importance)}")
@@ -214,6 +217,10 @@ def show_plan(console: Console, plan: Plan) -> None:
         "configurations",
         f"{clouds}{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}",
     )
+    if plan.objectives:
+        better = {"maximize": "more", "minimize": "less"}
+        told = ", ".join(f"{better[way]} {metric}" for metric, way in plan.objectives.spec.items())
+        table.add_row("objectives", f"the front of {told}")
     chunk = min(round(estimate[0] * MOST_SECONDS) if estimate else MOST_ROWS, MOST_ROWS, plan.together)
     table.add_row("chunks", f"of up to {chunk:,} configurations, in batches of {plan.together:,}")
     steps = bar_steps(market, plan.configurations + len(plan.baselines))

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from cluster.advice import advise
+from cluster.front_view import say_front
 from cluster.plan import Plan
 from cluster.winner import Winner, examine, path_table
 from kernels.market import FloatArray
+from search.front import Front
 from search.luck import Luck, luck
 from search.study import Study
 
@@ -32,6 +34,7 @@ class Findings:
     paths: pd.DataFrame
     quarantined: int
     luck: Luck | None
+    front: Front | None = None  # of several objectives
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -48,8 +51,10 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
     sharpes, quarantined = _tried(plan, study)
     chance = _luck(plan, sharpes, best.iloc[0])
+    front = study.front()
     advice = advise(plan, winner, baselines, returns, chance)
-    return Findings(best, baselines, study.importance(), winner, advice, paths, quarantined, chance)
+    advice += [say_front(plan, front)] if front else []
+    return Findings(best, baselines, study.importance(), winner, advice, paths, quarantined, chance, front)
 
 
 def _tried(plan: Plan, study: Study) -> tuple[FloatArray, int]:

@@ -17,6 +17,7 @@ import yaml
 
 from cluster.events import QUARANTINED
 from cluster.findings import Findings
+from cluster.front_view import front_lines
 from cluster.identity import Identity
 from cluster.plan import Plan
 from cluster.study_figures import draw
@@ -33,13 +34,15 @@ FINAL = (
 )
 """What a finished study leaves, in the order in which it is written: where the last is there, all are of one end."""
 
+FRONT = "front.parquet"  # of several objectives
+
 GROUP_ROWS = 65_536  # of a Parquet file: tens of megabytes
 
 
 def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list[Path]:
     """configs.parquet, trials.parquet (a row per trial), baselines.parquet, paths.parquet (every metric of the best and
-    the baselines on each path), best.yaml, advice.md, note.md (the page of the study's run in MLflow) and the figures;
-    returns the figures' paths."""
+    the baselines on each path), front.parquet of several objectives, best.yaml, advice.md, note.md (the page of the
+    study's run in MLflow) and the figures; returns the figures' paths."""
     kept = study.manifest
     columns = ["trial", *(p.name for p in plan.strategy.parameters), "score", "targets_met", "status"]
     columns += SUMMARY if plan.config.search.cloud else ()
@@ -49,6 +52,8 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
         "baselines": iter([found.baselines.rename_axis("label").reset_index()]),
         "paths": iter([found.paths]),
     }
+    if found.front:
+        tables["front"] = iter([found.front.rows])
     (plan.folder / FINAL[-1]).unlink(missing_ok=True)
     for name, table in tables.items():
         kept.write(f"{name}.parquet", partial(stream_parquet, table))
@@ -58,6 +63,11 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
     drawn = plan.folder / "figures"
     with writing(drawn):
         return figures.write(plan.config.name, list(draw(plan, study, found)), drawn)
+
+
+def final_files(plan: Plan) -> tuple[str, ...]:
+    """What the study of a plan leaves when it is finished."""
+    return (*FINAL, FRONT) if plan.objectives else FINAL
 
 
 def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
@@ -107,6 +117,8 @@ def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame) -> None:
     for name in ("study.yaml", "best.yaml", "advice.md"):
         recorder.text(name, (plan.folder / name).read_text(encoding="utf-8"))
     recorder.artifact(plan.folder / "paths.parquet")
+    if plan.objectives:
+        recorder.artifact(plan.folder / FRONT)
     for path in sorted((plan.folder / "figures").iterdir()):
         if path.is_file():  # heatmaps drawn later lie in folders of their own
             recorder.artifact(path, "figures")
@@ -139,6 +151,8 @@ def note(plan: Plan, found: Findings, trials: int) -> str:
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
         cells += [plan.metric(m).text(row[plan.metric(m).name]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    if found.front:
+        lines += ["", *front_lines(plan, found.front)]
     lines += ["", *(f"- {text}" for text in why)]
     if found.importance:
         lines += ["", f"What moved the score: {moved(found.importance)}."]

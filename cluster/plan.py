@@ -26,6 +26,7 @@ from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
 from search import samplers
 from search.dimension import Choices
+from search.objectives import Objectives
 from search.points import Points
 from search.space import Space
 from search.study import Study
@@ -56,6 +57,7 @@ class Plan:
     choice: Choice
     trials: int
     batch: int
+    objectives: Objectives | None = None
 
     @property
     def task(self) -> Task:
@@ -201,7 +203,8 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     attempt(lambda: _check_writable(folder))
     if market is not None:
         attempt(lambda: market_planes(market, costs))
-    space = baselines = trials = None
+    space = baselines = trials = objectives = None
+    pareto = config.search.objective == "pareto"
     if strategy is not None:
         space = attempt(lambda: Space.of(strategy, fixed=study.fixed, search=study.search))
     if space is not None:
@@ -215,8 +218,12 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
                 batch=batch,
                 seed=config.search.seed,
                 cloud=config.search.cloud,
+                options=config.search.sampler_options,
+                pareto=pareto,
             )
         )
+        if pareto and targets is not None:
+            objectives = attempt(lambda: Objectives.of(config.search.objectives, targets, space))
         if market is not None:
             attempt(lambda: _check_length(market, space, baselines))
             attempt(lambda: space.strategy.check_market(market, _ends(space, baselines)))
@@ -229,8 +236,9 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     assert baselines is not None
     assert choice is not None
     assert trials is not None
+    batch = batch_size(config)
     return Plan(
-        config, folder, market, strategy, code, costs, space, targets, baselines, choice, trials, batch_size(config)
+        config, folder, market, strategy, code, costs, space, targets, baselines, choice, trials, batch, objectives
     )
 
 
@@ -254,6 +262,8 @@ def open_study(plan: Plan, *, resume: bool) -> Study:
         batch=plan.batch,
         seed=search.seed,
         cloud=search.cloud,
+        options=search.sampler_options,
+        objectives=plan.objectives,
         resume=resume,
     )
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from cluster.config import load_study, studies
 from cluster.events import EventLog
 from cluster.identity import Identity, kept_identity
-from cluster.output import FINAL, publish
+from cluster.output import final_files, publish
 from cluster.plan import Plan, make_plan, open_study
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
@@ -72,7 +72,7 @@ def _repair(folder: Path) -> Repaired:
     plan = _plan(folder)
     identity = kept_identity(plan)
     study = open_study(plan, resume=True)
-    wrong = {name: why for name in FINAL if (why := study.manifest.problem(name))}
+    wrong = {name: why for name in final_files(plan) if (why := study.manifest.problem(name))}
     if not wrong and pq.read_metadata(folder / "trials.parquet").num_rows != study.trials:
         wrong = {"trials.parquet": "it is of fewer trials"}
     undone = study.done < study.trials

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 import pandas as pd
+from numpy.typing import NDArray
 
 from kernels.errors import InputError
 from search import cloud_trials, record, samplers
@@ -236,17 +237,21 @@ class Study:
         return self._ledger.configurations()
 
     def best(self, n: int) -> pd.DataFrame:
-        """The n trials of highest score (of clouds `cloud_score`; of several objectives in the order of
-        `Objectives.best_first`, the reference-point pick first), best first, the earlier first among equals."""
+        """The n best trials, best first: of several objectives as `Objectives.best_first` orders them, so that the
+        reference-point pick is the first; else those of highest score."""
+        return self._first(n, self._objectives.best_first) if self._objectives else self.highest(n)
+
+    def highest(self, n: int) -> pd.DataFrame:
+        """The n trials of highest score (of clouds `cloud_score`), best first, the earlier first among equals."""
         by = "cloud_score" if self._cloud else "score"
+        return self._first(n, lambda rows: np.argsort(-rows[by].to_numpy(), kind="stable"))
+
+    def _first(self, n: int, order: Callable[[pd.DataFrame], NDArray[np.intp]]) -> pd.DataFrame:
+        """The first n trials in an order that keeps earlier ones before equal ones."""
         best = pd.DataFrame()
         for table in self.tables():
             best = pd.concat([best, table], ignore_index=True) if len(best) else table
-            best = (
-                best.iloc[self._objectives.best_first(best)[:n]]
-                if self._objectives
-                else best.nlargest(n, by, keep="first")
-            )
+            best = best.iloc[order(best)[:n]]
         return best.reset_index(drop=True)
 
     def front(self) -> Front | None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from kernels.strategy import Parameter, Strategy
+from search import samplers
 from search.space import Space
 from search.study import Study
 from search.targets import Targets
@@ -30,6 +31,9 @@ HEDGE = Strategy(
     step=lambda bar, state, p: state,
     warm_up=lambda p: 0,
 )
+# a Gaussian process takes a second for a proposal: it is tested apart, on few (tests/test_samplers.py)
+LEARNERS = tuple(name for name in samplers.LEARNERS if name != "gp")
+SAMPLERS = (*samplers.POINTS, *LEARNERS)
 # every range has steps, so that a grid can be made of it too: 5 * 5 * 2 points
 NUMBERS = Space.of(
     HEDGE,
