@@ -17,7 +17,8 @@ SHOWN = 10  # rows of a front that are shown; all are in front.parquet
 def say_front(plan: Plan, front: Front) -> str:
     """How large the front is, whether it meets the targets, and where its knee lies."""
     assert plan.objectives is not None
-    names = " and ".join(plan.objectives.metrics)
+    *others, last = plan.objectives.metrics
+    names = f"{', '.join(others)} and {last}"
     size, pick, knee = len(front.rows), front.reference, front.knee
     if pick is None:
         return f"The front of {names} is empty: no configuration could be measured."
@@ -56,16 +57,16 @@ def front_lines(plan: Plan, front: Front) -> list[str]:
 
 
 def shown(front: Front) -> pd.DataFrame:
-    """At most `SHOWN` rows, evenly along the front, the marked ones among them."""
+    """`SHOWN` rows, evenly along the front, and the marked ones; all of a front that is no longer."""
     if len(front.rows) <= SHOWN:
         return front.rows
     marked = np.flatnonzero(front.rows["knee"] | front.rows["reference"])
-    even = np.linspace(0, len(front.rows) - 1, SHOWN - len(marked)).round().astype(int)
+    even = np.linspace(0, len(front.rows) - 1, SHOWN).round().astype(int)
     return front.rows.iloc[np.union1d(even, marked)]
 
 
 def _title(front: Front) -> str:
-    some = f", {SHOWN} of them along it" if len(front.rows) > SHOWN else ""
+    some = f", {len(shown(front))} of them along it" if len(front.rows) > SHOWN else ""
     met = "" if front.met else "; none meets every target"
     return f"the front: {len(front.rows):,} configurations{some}{met}"
 
