@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 from optuna.distributions import CategoricalDistribution
-from optuna.samplers import GPSampler, NSGAIISampler, TPESampler
+from optuna.samplers import NSGAIISampler, TPESampler
 
 from kernels.errors import InputError
 from search import own_sampler
 from search.cloud import Cloud
 from search.cma import CovarianceAdaptation
+from search.gaussian import gaussian
 from search.hint import hint
 from search.learner import Learner
 from search.space import Space
@@ -35,7 +36,7 @@ LEARNERS: Mapping[str, Learner] = {
         several_objectives=False,
     ),
     "nsga2": Learner(lambda seed, batch: NSGAIISampler(seed=seed, population_size=batch), smallest_batch=2),
-    "gp": Learner(lambda seed, batch: GPSampler(seed=seed), needs="torch"),
+    "gp": Learner(lambda seed, batch: gaussian(seed), needs="torch"),
 }
 SAMPLERS = (*POINTS, *LEARNERS)
 PACKAGES = {"torch": "PyTorch"}  # by the module that a learner needs, as its makers call them

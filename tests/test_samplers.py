@@ -155,7 +155,7 @@ def test_gp_says_what_to_install_where_pytorch_is_missing(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("several", [False, True])
 def test_gp_goes_on_where_it_was_stopped(tmp_path: Path, several: bool) -> None:
-    settings: dict[str, Any] = {"trials": 14, "batch": 10, "space": MIXED, "objectives": BOTH if several else None}
+    settings: dict[str, Any] = {"trials": 13, "batch": 10, "space": MIXED, "objectives": BOTH if several else None}
     whole = run(opened(tmp_path / "whole", "gp", **settings))
     journal = (tmp_path / "whole" / "optuna.journal").read_bytes()
     # inside the last batch's asking: after its second trial's own proposal was stored, and before its parameters were
@@ -168,7 +168,7 @@ def test_gp_goes_on_where_it_was_stopped(tmp_path: Path, several: bool) -> None:
 
 
 def test_gp_finds_a_planted_optimum_better_than_chance(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"space": SQUARE, "trials": 18, "batch": 6}
+    settings: dict[str, Any] = {"space": SQUARE, "trials": 16, "batch": 5}
     best = {name: run(opened(tmp_path / name, name, **settings))["sharpe"].max() for name in ("gp", "random")}
     assert best["gp"] > best["random"]
 
@@ -236,7 +236,7 @@ def test_a_learner_covers_a_planted_front_better_than_chance(tmp_path: Path, sam
     objectives = Objectives.of(None, targets, SQUARE)
 
     def covered(name: str, seed: int) -> float:
-        settings: dict[str, Any] = {"space": SQUARE, "targets": targets, "objectives": objectives, "trials": 64}
+        settings: dict[str, Any] = {"space": SQUARE, "targets": targets, "objectives": objectives, "trials": 48}
         study = opened(tmp_path / f"{name}{seed}", name, seed=seed, **settings)
         while (batch := study.ask()) is not None:
             trading = batch.configurations["x"] + batch.configurations["y"]
