@@ -54,7 +54,7 @@ def advise(
         best = baselines.sort_values("score", ascending=False, kind="stable").iloc[0]
         scores = (
             f"The best baseline, {best.name}, scores {best['score']:.3f} beside {row['score']:.3f}"
-            if best["score"] < row["score"]
+            if best["score"] < row["score"] or plan.objectives  # whose winner need not have the highest score
             else f"Nothing that was tried beats the baseline {best.name}, which scores {best['score']:.3f}"
         )
         told.append(f"{scores}: {_targets(plan, best.rename(_unmeasured(plan)))}.")

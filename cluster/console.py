@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cluster.advice import wanted
 from cluster.chunks import MOST_ROWS, MOST_SECONDS
+from cluster.front_view import front_table
 from cluster.live import bar_steps, market_size
 from cluster.output import caveats, moved
 from cluster.plan import Plan
@@ -45,6 +46,8 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     each = f" of {plan.config.search.configs_per_trial:,} configurations" if plan.config.search.cloud else ""
     title = f"{plan.config.name}: best of {outcome.trials:,} trials{each}{beside}"
     show_ranking(console, plan, title, outcome.found.best, outcome.found.baselines)
+    if outcome.found.front:
+        console.print(front_table(plan, outcome.found.front))
     if outcome.found.importance:
         console.print(f"what moved the score: {moved(outcome.found.importance)}")
     _advise(console, outcome.found.advice)
@@ -240,6 +243,10 @@ def show_plan(console: Console, plan: Plan) -> None:
         "configurations",
         f"{clouds}{plan.trials:,} trials and {len(plan.baselines)} baselines by {config.search.sampler}",
     )
+    if plan.objectives:
+        better = {"maximize": "more", "minimize": "less"}
+        told = ", ".join(f"{better[way]} {metric}" for metric, way in plan.objectives.spec.items())
+        table.add_row("objectives", f"the front of {told}")
     chunk = min(round(estimate[0] * MOST_SECONDS) if estimate else MOST_ROWS, MOST_ROWS, plan.together)
     table.add_row("chunks", f"of up to {chunk:,} configurations, in batches of {plan.together:,}")
     steps = bar_steps(market, plan.configurations + len(plan.baselines))

@@ -8,11 +8,13 @@ import pandas as pd
 
 from cluster import tried
 from cluster.advice import advise
+from cluster.front_view import say_front
 from cluster.plan import Plan
 from cluster.searched import look_for_dead, searched
 from cluster.selection import Selection, judge, on_unseen_paths
 from cluster.winner import Winner, examine, path_table
 from search.dead import Dead
+from search.front import Front
 from search.study import Study
 from search.verdict import Verdict
 
@@ -38,6 +40,7 @@ class Findings:
     verdict: Verdict
     distinct: int
     dead: list[Dead]
+    front: Front | None = None  # of several objectives
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -56,7 +59,9 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     distinct, dead = study.distinct, look_for_dead(plan, study, best)
     selection = judge(plan, study, everything, winner, rows, distinct)
     verdict = selection.verdict if selection else on_unseen_paths(plan, winner)
+    front = study.front()
     advice = advise(plan, winner, baselines, returns, verdict=verdict, selection=selection)
+    advice += [say_front(plan, front)] if front else []
     return Findings(
         best,
         baselines,
@@ -69,6 +74,7 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
         verdict,
         distinct,
         dead,
+        front,
     )
 
 

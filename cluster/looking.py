@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from cluster.plan import Plan
 from search.looks import Look, Looks, looks, record, searched
-from search.samplers import LEARNERS
+from search.samplers import POINTS
 
 
 def look(plan: Plan, configurations: int) -> None:
@@ -35,7 +35,7 @@ def _searched(plan: Plan) -> str:
             # what is tried next depends on scores where the sampler learns
             **(
                 {"targets": plan.targets.spec, "search": search.model_dump(mode="json")}
-                if search.sampler in LEARNERS
+                if search.sampler not in POINTS
                 else {}
             ),
         },

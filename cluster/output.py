@@ -19,6 +19,7 @@ from cluster import study_report
 from cluster.events import QUARANTINED
 from cluster.evidence_of import gather
 from cluster.findings import Findings
+from cluster.front_view import front_lines
 from cluster.identity import Identity
 from cluster.judgement import judgement
 from cluster.plan import Plan
@@ -38,13 +39,15 @@ FINAL = (
 )
 """What a finished study leaves, in the order in which it is written: where the last is there, all are of one end."""
 
+FRONT = "front.parquet"  # of several objectives
+
 GROUP_ROWS = 65_536  # of a Parquet file: tens of megabytes
 
 
 def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list[Path]:
     """configs.parquet, trials.parquet (a row per trial), baselines.parquet, paths.parquet (every metric of the best and
-    the baselines on each path), best.yaml, advice.md, the figures as pictures, report.html (which has them all) and
-    note.md (the page of the study's run in MLflow); returns the pictures' paths."""
+    the baselines on each path), front.parquet of several objectives, best.yaml, advice.md, the figures as pictures,
+    report.html (which has them all) and note.md (the page of the study's run in MLflow); returns the pictures' paths."""
     kept = study.manifest
     columns = ["trial", *(p.name for p in plan.strategy.parameters), "score", "targets_met", "status"]
     columns += SUMMARY if plan.config.search.cloud else ()
@@ -54,6 +57,8 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
         "baselines": iter([found.baselines.rename_axis("label").reset_index()]),
         "paths": iter([found.paths]),
     }
+    if found.front:
+        tables["front"] = iter([found.front.rows])
     (plan.folder / FINAL[-1]).unlink(missing_ok=True)
     for name, table in tables.items():
         kept.write(f"{name}.parquet", partial(stream_parquet, table))
@@ -80,6 +85,11 @@ def write_report(plan: Plan, identity: Identity, study: Study, found: Findings, 
     )
     study.manifest.text(study_report.NAME, page(report))
     return plan.folder / study_report.NAME
+
+
+def final_files(plan: Plan) -> tuple[str, ...]:
+    """What the study of a plan leaves when it is finished."""
+    return (*FINAL, FRONT) if plan.objectives else FINAL
 
 
 def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
@@ -130,7 +140,7 @@ def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame) -> None:
     top = best.to_dict("records")[0]
     for name in ("study.yaml", "best.yaml", "advice.md"):
         recorder.text(name, (plan.folder / name).read_text(encoding="utf-8"))
-    for name in ("paths.parquet", study_report.NAME):
+    for name in ("paths.parquet", study_report.NAME, *((FRONT,) if plan.objectives else ())):
         recorder.artifact(plan.folder / name)
     for path in sorted((plan.folder / "figures").iterdir()):
         if path.is_file():  # heatmaps drawn later lie in folders of their own
@@ -164,6 +174,8 @@ def note(plan: Plan, found: Findings, trials: int) -> str:
         cells += [f"{row['score']:.3f}", f"{int(row['targets_met'])} of {len(plan.targets.metrics)}"]
         cells += [plan.metric(m).text(row[plan.metric(m).name]) for m in plan.targets.metrics]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    if found.front:
+        lines += ["", *front_lines(plan, found.front)]
     lines += ["", *(f"- {text}" for text in why)]
     if found.importance:
         lines += ["", f"What moved the score: {moved(found.importance)}."]

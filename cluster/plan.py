@@ -28,6 +28,7 @@ from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
 from search import samplers
 from search.dimension import Choices
+from search.objectives import Objectives
 from search.patience import check_patience
 from search.periods import Periods
 from search.points import Points
@@ -64,6 +65,7 @@ class Plan:
     trials: int
     batch: int
     earlier: Earlier | None = None
+    objectives: Objectives | None = None
 
     @property
     def task(self) -> Task:
@@ -225,7 +227,8 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     attempt(lambda: _check_writable(folder))
     if market is not None:
         attempt(lambda: market_planes(market, costs))
-    space = baselines = trials = cut = kept = earlier = None
+    space = baselines = trials = cut = kept = earlier = objectives = None
+    pareto = config.search.objective == "pareto"
     if strategy is not None:
         space = attempt(lambda: Space.of(strategy, fixed=study.fixed, search=study.search))
     if space is not None:
@@ -239,11 +242,20 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
                 batch=batch,
                 seed=config.search.seed,
                 cloud=config.search.cloud,
+                options=config.search.sampler_options,
+                pareto=pareto,
             )
         )
         attempt(lambda: check_patience(config.search.patience, config.search.sampler))
-        if targets is not None:
+        if pareto and config.search.warm_start is not None:
+            problems.append(
+                f"search.warm_start: an earlier study's trials are shown by their score, and objective: pareto has several "
+                f"values, got {config.search.warm_start}; leave it out, or use objective: score"
+            )
+        elif targets is not None:
             earlier = attempt(lambda: earlier_study(config, runs, space, targets, code))
+        if pareto and targets is not None:
+            objectives = attempt(lambda: Objectives.of(config.search.objectives, targets, space))
         if market is not None:
             attempt(lambda: _check_length(market, space, baselines))
             attempt(lambda: space.strategy.check_market(market, _ends(space, baselines)))
@@ -260,6 +272,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     assert baselines is not None
     assert choice is not None
     assert trials is not None
+    batch = batch_size(config)
     return Plan(
         config,
         folder,
@@ -273,8 +286,9 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         baselines,
         choice,
         trials,
-        batch_size(config),
+        batch,
         earlier,
+        objectives,
     )
 
 
@@ -300,6 +314,8 @@ def open_study(plan: Plan, *, resume: bool) -> Study:
         cloud=search.cloud,
         patience=search.patience,
         earlier=plan.earlier,
+        options=search.sampler_options,
+        objectives=plan.objectives,
         resume=resume,
     )
 

@@ -27,6 +27,7 @@ def open_recorder(plan: Plan, identity: Identity) -> Recorder:
         "sampler": config.search.sampler,
         "trials": plan.trials,
         "seed": config.search.seed,
+        **({"objectives": ", ".join(plan.objectives.metrics)} if plan.objectives else {}),
         **(config.search.cloud.spec(plan.trials) if config.search.cloud else {}),
         **{f"costs.{k}": v for k, v in config.costs.model_dump().items()},
         **{f"fixed.{k}": v for k, v in config.strategy.fixed.items()},

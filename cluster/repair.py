@@ -13,7 +13,7 @@ from rich.table import Table
 from cluster.events import EventLog
 from cluster.identity import Identity, kept_identity
 from cluster.kept import folders, kept_baselines, kept_plan, must_hold_a_study
-from cluster.output import FINAL, publish
+from cluster.output import final_files, publish
 from cluster.plan import Plan, open_study
 from cluster.records import baseline_records, open_recorder, trial_records
 from kernels.errors import InputError
@@ -63,7 +63,7 @@ def _repair(folder: Path) -> Repaired:
     plan = kept_plan(folder, recorded=True)
     identity = kept_identity(plan)
     study = open_study(plan, resume=True)
-    wrong = {name: why for name in FINAL if (why := study.manifest.problem(name))}
+    wrong = {name: why for name in final_files(plan) if (why := study.manifest.problem(name))}
     if not wrong and pq.read_metadata(folder / "trials.parquet").num_rows != study.trials:
         wrong = {"trials.parquet": "it is of fewer trials"}
     undone = study.done < study.trials

@@ -100,7 +100,7 @@ class Running:
         self._events = EventLog(plan.folder)
         self.best: tuple[float, int] | None = None  # score and trial
         if self.done_before:
-            self._see(self._study.best(1))
+            self._see(self._study.highest(1))
         self._commits = Commits(self._study.keep)
         self._recorder: Recorder | None = None
         self._asked: tuple[Batch, float] | None = None  # and when, seconds since 1970

@@ -8,8 +8,10 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    JsonValue,
     SerializerFunctionWrapHandler,
     Tag,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -17,6 +19,14 @@ from pydantic import (
 from cluster.study_text import short
 from cluster.study_values import Number, Section, Whole
 from search.cloud import STATISTICS, WIDEST, Cloud, too_wide
+from search.own_sampler import SEPARATOR
+from search.samplers import SAMPLERS, unknown
+
+
+def _sampler(value: Any) -> Any:
+    if isinstance(value, str) and (value in SAMPLERS or SEPARATOR in value):
+        return value
+    raise ValueError(unknown(short(value) if not isinstance(value, str) else value))
 
 
 def _radius(value: Any) -> Any:
@@ -45,6 +55,11 @@ def _kind_of_radius(value: Any) -> str:
     return "share" if isinstance(value, (int, float)) else "shrinking"
 
 
+Sampler = Annotated[
+    str,
+    BeforeValidator(_sampler),
+    WithJsonSchema({"anyOf": [{"enum": list(SAMPLERS)}, {"type": "string", "pattern": SEPARATOR}]}),
+]
 Reach = Annotated[Number, BeforeValidator(_reach)]
 
 
@@ -68,6 +83,9 @@ class SearchConfig(Section):
     A sampler that learns may be told the `cloud_statistic` of `configs_per_trial` configurations, which lie within
     `cloud_radius` of each parameter's range round the point it suggested.
 
+    A sampler of one's own is `package.module:ClassName` or `file.py:ClassName`, made with `sampler_options`. With
+    `objective` pareto the study looks for the front of its `objectives`, the targets' metrics where none are named.
+
     `scope` portfolio is one study of all tickers together, per_ticker one for each of `market.tickers`. Where the
     market has many paths, metrics are computed on each and then taken `over_paths`: median, mean or a quantile.
 
@@ -75,7 +93,7 @@ class SearchConfig(Section):
     shown first. It ends early when `patience` batches in a row brought no better score.
     """
 
-    sampler: Literal["grid", "random", "sobol", "tpe", "cmaes", "nsga2"] = "grid"
+    sampler: Sampler = "grid"
     trials: Annotated[Whole, Field(ge=1)] | None = None
     batch: Annotated[Whole, Field(ge=1)] | None = None
     seed: Annotated[Whole, Field(ge=0)] = 0
@@ -86,6 +104,9 @@ class SearchConfig(Section):
     cloud_statistic: Annotated[str | Number, BeforeValidator(_statistic)] = "median"
     warm_start: Annotated[str, Field(min_length=1)] | None = None
     patience: Annotated[Whole, Field(ge=1)] | None = None
+    sampler_options: dict[str, JsonValue] = Field(default_factory=dict)
+    objective: Literal["score", "pareto"] = "score"
+    objectives: list[str] | None = None
 
     @model_validator(mode="after")
     def _ends(self) -> SearchConfig:
@@ -93,15 +114,23 @@ class SearchConfig(Section):
             raise ValueError(f"trials is needed with sampler {self.sampler}; only a grid ends by itself")
         return self
 
+    @model_validator(mode="after")
+    def _objectives_are_used(self) -> SearchConfig:
+        if self.objectives is not None and self.objective == "score":
+            raise ValueError(
+                f"objectives {', '.join(self.objectives) or 'none'} are named, but objective is score; set objective: pareto"
+            )
+        return self
+
     @model_serializer(mode="wrap")
     def _plain(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = written(self)
-        if self.cloud is None:  # a study without clouds reads, and is told from others, as before there were any
-            for key in ("configs_per_trial", "cloud_radius", "cloud_statistic"):
-                if content[key] == type(self).model_fields[key].default:
-                    del content[key]
-        for key in ("warm_start", "patience"):  # nor has one without these
-            if content[key] is None:
+        # a study without them reads, and is told from others, as before there were any
+        since = ["sampler_options", "objective", "objectives", "warm_start", "patience"]
+        since += [] if self.cloud else ["configs_per_trial", "cloud_radius", "cloud_statistic"]
+        fields = type(self).model_fields
+        for key in since:
+            if content[key] == fields[key].get_default(call_default_factory=True):
                 del content[key]
         return content
 

@@ -1,23 +1,23 @@
-"""The samplers by name: those whose points are known beforehand, and those that learn from scores."""
+"""The samplers by name, and whether one fits a study: points known beforehand, points learnt, and samplers of a user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from importlib.util import find_spec
+from typing import Any
 
-import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import NSGAIISampler, TPESampler
 
 from kernels.errors import InputError
+from search import own_sampler
 from search.cloud import Cloud
 from search.cma import CovarianceAdaptation
+from search.gaussian import gaussian
 from search.hint import hint
-from search.seeds import SAMPLER, seed_of
+from search.learner import Learner
 from search.space import Space
-from search.warm_start import shown_to
 
 POINTS: Mapping[str, Callable[[Space, int, int, int], pd.DataFrame]] = {
     "grid": lambda space, first, n, seed: space.grid_rows(first, first + n),
@@ -27,101 +27,59 @@ POINTS: Mapping[str, Callable[[Space, int, int, int], pd.DataFrame]] = {
 """Result-independent samplers: (space, first trial, how many, seed) -> configurations."""
 
 
-class Proposer(Protocol):
-    """What a learner makes: most of Optuna's samplers are one."""
-
-    def sample_relative(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> Mapping[str, Any]:
-        """The parameters of a trial; none of them where there is too little to learn from."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Learner:
-    """A sampler that learns. `make(seed, batch)`; the batch is its generation, where it has generations."""
-
-    make: Callable[[int, int], Proposer]
-    smallest_batch: int = 1
-    numbers_only: bool = False
-    blind: int = 0  # trials that have been told before its proposals depend on them
-
-
 STARTUP = 10  # trials that `tpe` draws at random, as Optuna does unless told otherwise
 LEARNERS: Mapping[str, Learner] = {
     "tpe": Learner(lambda seed, batch: TPESampler(seed=seed, n_startup_trials=STARTUP), blind=STARTUP),
     "cmaes": Learner(
-        lambda seed, batch: CovarianceAdaptation(seed=seed, population=batch), smallest_batch=4, numbers_only=True
+        lambda seed, batch: CovarianceAdaptation(seed=seed, population=batch),
+        smallest_batch=4,
+        numbers_only=True,
+        several_objectives=False,
     ),
     "nsga2": Learner(lambda seed, batch: NSGAIISampler(seed=seed, population_size=batch), smallest_batch=2),
+    "gp": Learner(lambda seed, batch: gaussian(seed), needs="torch"),
 }
 SAMPLERS = (*POINTS, *LEARNERS)
+PACKAGES = {"torch": "PyTorch"}  # by the module that a learner needs, as its makers call them
 
 
-class SeededByTrial(BaseSampler):
-    """A learning sampler whose proposals depend on the seed, the trial number and the stored trials alone.
-
-    It draws from a fresh sampler for each trial and from a fresh generator for each parameter, so that a
-    study that was stopped anywhere goes on to propose what it would have proposed.
-    """
-
-    def __init__(
-        self,
-        learner: Learner,
-        space: Mapping[str, BaseDistribution],
-        *,
-        seed: int,
-        batch: int,
-        earlier: Sequence[optuna.trial.FrozenTrial] = (),
-    ) -> None:
-        self._learner = learner
-        self._earlier = earlier
-        self._space = {name: d for name, d in space.items() if not d.single()}
-        self._seed = seed
-        self._batch = batch
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Every parameter: the space of a study is known beforehand."""
-        return self._space
-
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: optuna.trial.FrozenTrial,
-        search_space: dict[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        """What the learning sampler proposes; nothing while it has too few trials to learn from."""
-        sampler = self._learner.make(seed_of(self._seed, trial.number, SAMPLER), self._batch)
-        study = shown_to(sampler, study, self._earlier, self._batch)
-        if isinstance(sampler, NSGAIISampler):
-            # it orders parents it has just selected otherwise than those it reads back; let it always read them
-            sampler.get_parent_population(study, sampler.get_trial_generation(study, trial))
-        return dict(sampler.sample_relative(study, trial, search_space))
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: optuna.trial.FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """A uniform draw, for what the learning sampler left open."""
-        stream = 1 + list(self._space).index(param_name)
-        uniform = RandomSampler(seed=seed_of(self._seed, trial.number, stream))
-        return uniform.sample_independent(study, trial, param_name, param_distribution)
+def learner(sampler: str, options: Mapping[str, Any] | None = None) -> Learner:
+    """The learner of that name, or a user's own `package.module:ClassName`; InputError where that is none."""
+    return own_sampler.learner(sampler, options or {}) if own_sampler.SEPARATOR in sampler else LEARNERS[sampler]
 
 
-def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: int, cloud: Cloud | None = None) -> int:
+def spec(sampler: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The sampler in plain values (JSON): equal for equal proposals."""
+    if own_sampler.SEPARATOR not in sampler:
+        return {"sampler": sampler}
+    return {"sampler": sampler, **own_sampler.spec(sampler, options or {})}
+
+
+def check(
+    sampler: str,
+    space: Space,
+    *,
+    trials: int | None,
+    batch: int,
+    seed: int,
+    cloud: Cloud | None = None,
+    options: Mapping[str, Any] | None = None,
+    pareto: bool = False,
+) -> int:
     """How many trials the study has; InputError with everything that is wrong about its search settings.
 
     A grid has as many as it has points: `trials` may be left out, or be no smaller, so that a grid is never
     cut off where the study file seems to ask for all of it.
     """
     problems: list[str] = []
-    if sampler not in SAMPLERS:
-        problems.append(f"search.sampler: {sampler!r} is unknown; {hint(sampler, SAMPLERS, 'samplers')}")
+    own = own_sampler.SEPARATOR in sampler
+    if sampler not in SAMPLERS and not own:
+        problems.append(f"search.sampler: {unknown(sampler)}")
+    if options and not own:
+        problems.append(
+            f"search.sampler_options: are for a sampler of your own, written as package.module:ClassName, and {sampler} "
+            "takes none; leave them out, or write such as optuna.samplers:TPESampler"
+        )
     if batch < 1:
         problems.append(f"search.batch: at least 1 is needed, got {batch}")
     if seed < 0:
@@ -133,7 +91,14 @@ def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: i
     if sampler != "grid" and not space.searched:
         problems.append(f"strategy.search: {sampler} has nothing to search; name a parameter or use sampler: grid")
     if sampler in LEARNERS:
-        problems += _unfit(sampler, space, batch)
+        problems += _unfit(sampler, space, batch, pareto=pareto)
+    if own:
+        problems += own_sampler.problems(sampler, options or {}, space, batch=batch, pareto=pareto)
+    if cloud and pareto:
+        problems.append(
+            "search.configs_per_trial: a cloud tells one statistic of its scores, objective: pareto the metrics of one "
+            f"configuration, got {cloud.size}; take 1, or objective: score"
+        )
     if cloud:
         problems += cloud.problems()
         if space.searched and (idle := cloud.idle(space)):
@@ -160,10 +125,29 @@ def check(sampler: str, space: Space, *, trials: int | None, batch: int, seed: i
     return count
 
 
-def _unfit(sampler: str, space: Space, batch: int) -> Sequence[str]:
+def unknown(sampler: str) -> str:
+    """What to do instead of a sampler that is none."""
+    return (
+        f"{sampler!r} is unknown; {hint(sampler, SAMPLERS, 'samplers')}, "
+        "or one of your own as package.module:ClassName or file.py:ClassName"
+    )
+
+
+def _unfit(sampler: str, space: Space, batch: int, *, pareto: bool) -> Sequence[str]:
     """Why a learning sampler cannot search this space in batches of this size."""
     learner = LEARNERS[sampler]
     problems: list[str] = []
+    if learner.needs and find_spec(learner.needs) is None:
+        problems.append(
+            f"search.sampler: {sampler} needs {PACKAGES[learner.needs]}, which is not installed; "
+            f"pip install 'hedgegrid[{sampler}]' (its build for CPUs is enough), or use sampler: tpe"
+        )
+    if pareto and not learner.several_objectives:
+        able = [name for name, other in LEARNERS.items() if other.several_objectives]
+        problems.append(
+            f"search.sampler: {sampler} learns from one score, and objective: pareto has several; use "
+            f"{', '.join([*able, *POINTS])}, or objective: score"
+        )
     if 1 <= batch < learner.smallest_batch:
         problems.append(
             f"search.batch: {sampler} needs at least {learner.smallest_batch}, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,16 +11,19 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 import pandas as pd
+from numpy.typing import NDArray
 
 from kernels.errors import InputError
 from search import cloud_trials, record, samplers
 from search.cloud import SUMMARY, Cloud
 from search.cloud_trials import CLOUDS, CloudTrials
 from search.duplicates import Known, Repeats, distinct, known
+from search.front import Front, front_of
 from search.frozen import frozen_study
 from search.journal import begin
 from search.lock import hold
 from search.manifest import Manifest
+from search.objectives import Objectives
 from search.parts import CONFIGS, Parts, evaluated, part_names
 from search.patience import check_patience, has_ended
 from search.periods import is_result, only
@@ -88,6 +91,7 @@ class Study:
         cloud: Cloud | None = None,
         patience: int | None = None,
         warm_start: WarmStart | None = None,
+        objectives: Objectives | None = None,
     ) -> None:
         self.name = name
         self.space = space
@@ -101,6 +105,7 @@ class Study:
         self._seed = seed
         self._cloud = cloud
         self._patience = patience
+        self._objectives = objectives
         self._by = "cloud_score" if cloud else "score"
         self._known: Known | None = (
             None  # until a sampler that learns is asked; others try what is distinct, or a sample
@@ -123,25 +128,37 @@ class Study:
         cloud: Cloud | None = None,
         patience: int | None = None,
         earlier: Earlier | None = None,
+        options: Mapping[str, Any] | None = None,
+        objectives: Objectives | None = None,
         resume: bool = False,
     ) -> Study:
         """The study kept in `folder` (made where missing): a new one, or with `resume` the one that is there.
 
         A resumed study may be given more trials (but where its clouds shrink over them), another `patience` (batches
         without a better score after which it ends), and another batch where its sampler does not learn. What it was shown
-        of an `earlier` study when it began is what it goes on with.
+        of an `earlier` study when it began is what it goes on with. `options` are those of a sampler of the user's own; with
+        `objectives` the study looks for their front, and its best trials are ordered by them.
         InputError where the settings are wrong, the folder holds a study and `resume` is not set, or it
         holds another study.
         """
-        count = samplers.check(sampler, space, trials=trials, batch=batch, seed=seed, cloud=cloud)
+        count = samplers.check(
+            sampler,
+            space,
+            trials=trials,
+            batch=batch,
+            seed=seed,
+            cloud=cloud,
+            options=options,
+            pareto=objectives is not None,
+        )
         _check_names(space, targets, cloud)
         check_patience(patience, sampler)
         if earlier:
             check_learns(earlier.study, sampler)
-        learns = sampler in samplers.LEARNERS
+        learns = sampler not in samplers.POINTS
         described: dict[str, Any] = {
             "name": name,
-            "sampler": sampler,
+            **samplers.spec(sampler, options),
             "seed": seed,
             "batch": batch if learns else None,
             "space": space.spec,
@@ -150,6 +167,8 @@ class Study:
         }
         if cloud:
             described["cloud"] = cloud.spec(count)
+        if objectives:
+            described["objectives"] = objectives.spec
         journal = folder / JOURNAL
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -177,11 +196,12 @@ class Study:
             if learns:
                 ledger = Trials(
                     *(manifest, name, space, targets),
-                    sampler=sampler,
+                    learner=samplers.learner(sampler, options),
                     trials=count,
                     batch=batch,
                     seed=seed,
                     earlier=frozen(warm.rows, space, targets) if warm else (),
+                    objectives=objectives,
                 )
                 if cloud:
                     ledger = CloudTrials(manifest, ledger, space, cloud, count=count, batch=batch, seed=seed)
@@ -199,6 +219,7 @@ class Study:
             cloud=cloud,
             patience=patience,
             warm_start=warm,
+            objectives=objectives,
         )
 
     @property
@@ -286,12 +307,25 @@ class Study:
         return self._ledger.over_time()
 
     def best(self, n: int) -> pd.DataFrame:
+        """The n best trials, best first: of several objectives as `Objectives.best_first` orders them, so that the
+        reference-point pick is the first; else those of highest score."""
+        return self._first(n, self._objectives.best_first) if self._objectives else self.highest(n)
+
+    def highest(self, n: int) -> pd.DataFrame:
         """The n trials of highest score (of clouds `cloud_score`), best first, the earlier first among equals."""
+        return self._first(n, lambda rows: np.argsort(-rows[self._by].to_numpy(), kind="stable"))
+
+    def _first(self, n: int, order: Callable[[pd.DataFrame], NDArray[np.intp]]) -> pd.DataFrame:
+        """The first n trials in an order that keeps earlier ones before equal ones."""
         best = pd.DataFrame()
         for table in self.tables():
             best = pd.concat([best, table], ignore_index=True) if len(best) else table
-            best = best.nlargest(n, self._by, keep="first")
+            best = best.iloc[order(best)[:n]]
         return best.reset_index(drop=True)
+
+    def front(self) -> Front | None:
+        """The front of several objectives; None where the study has one, the score."""
+        return front_of(self._objectives, self.tables()) if self._objectives else None
 
     def importance(self) -> dict[str, float]:
         """The share of each searched parameter in what moves the score (PED-ANOVA), largest first; empty where too few
@@ -301,7 +335,8 @@ class Study:
         """
         if len(self.space.searched) < 2 or self.done < FEWEST_FOR_IMPORTANCE:
             return {}
-        found = optuna.importance.get_param_importances(self.optuna_study)
+        seen = self._frozen() if self._objectives else self.optuna_study  # what moved the score, of whatever study
+        found = optuna.importance.get_param_importances(seen)
         return {name: share for name, share in found.items() if math.isfinite(share)}
 
     @property
@@ -313,6 +348,9 @@ class Study:
         """
         if isinstance(self._ledger, (Trials, CloudTrials)):
             return self._ledger.study
+        return self._frozen()
+
+    def _frozen(self) -> optuna.Study:
         return frozen_study(self.name, self.space, self.targets, self.tables(), done=self.done, seed=self._seed)
 
 

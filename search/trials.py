@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from kernels.errors import InputError
 from search.journal import Marks, cut, damage, mend, unmarked
+from search.learner import Learner, SeededByTrial
 from search.manifest import Manifest
+from search.objectives import Objectives
 from search.periods import is_over_time, is_result, only
 from search.quiet import quiet
-from search.samplers import LEARNERS, SeededByTrial
 from search.space import Space
+from search.suggestion import suggest
 from search.targets import Targets
 from search.whole import writing
 
@@ -42,15 +44,17 @@ class Trials:
         space: Space,
         targets: Targets,
         *,
-        sampler: str,
+        learner: Learner,
         trials: int,
         batch: int,
         seed: int,
         earlier: Sequence[optuna.trial.FrozenTrial] = (),
+        objectives: Objectives | None = None,
     ) -> None:
-        self._blind = LEARNERS[sampler].blind - len(earlier)
+        self._blind = learner.blind - len(earlier)
         self._space = space
         self._targets = targets
+        self._objectives = objectives
         self._trials = trials
         self._batch = batch
         self._distributions = space.distributions()
@@ -59,14 +63,17 @@ class Trials:
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
         self._marks = Marks(manifest, journal)
         self._marks.mark(_count(self._storage))  # before a line is added: what is there may have been cut
-        proposer = SeededByTrial(LEARNERS[sampler], self._distributions, seed=seed, batch=batch, earlier=earlier)
+        proposer = SeededByTrial(learner, self._distributions, seed=seed, batch=batch, earlier=earlier)
         with quiet():
             there = [kept.study_name for kept in self._storage.get_all_studies()]
             if name in there:  # a line less than to create it again
                 self.study = optuna.load_study(study_name=name, storage=self._storage, sampler=proposer)
             else:
                 self.study = optuna.create_study(
-                    study_name=name, storage=self._storage, sampler=proposer, direction="maximize"
+                    study_name=name,
+                    storage=self._storage,
+                    sampler=proposer,
+                    directions=objectives.directions if objectives else [StudyDirection.MAXIMIZE],
                 )
         self._id = self._storage.get_study_id_from_name(name)
         self._asked = self._storage.get_n_trials(self._id)
@@ -98,15 +105,20 @@ class Trials:
 
     def tell(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Commit the results of one batch, trial by trial, in order, and return them."""
+        if self._objectives:
+            return self.commit(rows, self._objectives.told(rows), self._objectives.carriers(rows))
         return self.commit(rows, rows["score"], rows)
 
-    def commit(self, rows: pd.DataFrame, scores: pd.Series[float], carriers: pd.DataFrame) -> pd.DataFrame:
-        """Commit one row per trial, each under a score, and with the margins of its row of `carriers` as constraints."""
+    def commit(
+        self, rows: pd.DataFrame, told: Iterable[float | Sequence[float]], carriers: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Commit one row per trial, each as what is `told` of it, and with the margins of its row of `carriers` as
+        constraints."""
         results = rows.drop(columns=["trial", *(p.name for p in self._space.strategy.parameters)])
-        told = zip(rows["trial"], results.to_dict("records"), scores, carriers.to_dict("records"), strict=True)
+        each = zip(rows["trial"], results.to_dict("records"), told, carriers.to_dict("records"), strict=True)
         with writing(self._journal):
-            for number, result, score, carrier in told:
-                self._tell(int(number), result, score, self._targets.constraints(carrier))
+            for number, result, values, carrier in each:
+                self._tell(int(number), result, values, self._targets.constraints(carrier))
             self._marks.mark(self._told)
         return rows
 
@@ -136,7 +148,9 @@ class Trials:
         """Every trial told, with what is kept of it over time: none of it can be lost."""
         return self._told_rows()
 
-    def _tell(self, number: int, result: dict[Any, Any], score: float, constraints: Mapping[str, float]) -> None:
+    def _tell(
+        self, number: int, result: dict[Any, Any], values: float | Sequence[float], constraints: Mapping[str, float]
+    ) -> None:
         """Commit one trial."""
         trial = self._trial(number)
         trial.set_user_attr(RESULT, result)
@@ -144,7 +158,7 @@ class Trials:
         for metric, violation in constraints.items():
             if metric not in known:  # a tell that was cut short has set some, to the same values
                 trial.set_constraint(metric, violation)
-        self.study.tell(trial, score)
+        self.study.tell(trial, values)
         self._told += 1
 
     def _propose(self, number: int) -> Mapping[str, Any]:
@@ -154,7 +168,7 @@ class Trials:
         else:
             trial = self.study.ask()
             self._asked += 1
-        params = {name: _suggest(trial, name, d) for name, d in self._distributions.items()}
+        params = {name: suggest(trial, name, d) for name, d in self._distributions.items()}
         return self._space.row(params)
 
     def _trial(self, number: int) -> optuna.Trial:
@@ -184,15 +198,3 @@ def read_told(manifest: Manifest, journal: Path) -> int:
 def _count(storage: JournalStorage) -> int:
     """Trials told."""
     return sum(storage.get_n_trials(study._study_id, TrialState.COMPLETE) for study in storage.get_all_studies())
-
-
-def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
-    """The value of one parameter: the stored one, or a new proposal."""
-    match distribution:
-        case CategoricalDistribution():
-            return trial.suggest_categorical(name, distribution.choices)
-        case IntDistribution(low=low, high=high, step=step, log=log):
-            return trial.suggest_int(name, low, high, step=step, log=log)
-        case FloatDistribution(low=low, high=high, step=step, log=log):
-            return trial.suggest_float(name, low, high, step=step, log=log)
-    raise TypeError(f"no suggestion for {distribution!r}")

@@ -173,28 +173,33 @@ def frozen(rows: pd.DataFrame, space: Space, targets: Targets) -> list[FrozenTri
 
 
 class Shown(optuna.Study):
-    """A study as a sampler sees it that has a warm start: the earlier trials stand before its own."""
+    """A study as a sampler sees it when it is asked for a trial: earlier trials stand before its own, and of its own those
+    before that one.
 
-    def __init__(self, study: optuna.Study, earlier: Sequence[FrozenTrial]) -> None:
-        self.__dict__ = study.__dict__ | {"_earlier": earlier}
+    A Gaussian process counts what is asked and not told. Of a trial whose asking was cut short it would find its own
+    proposal, and keep away from it.
+    """
+
+    def __init__(self, study: optuna.Study, trial: FrozenTrial, earlier: Sequence[FrozenTrial]) -> None:
+        self.__dict__ = study.__dict__ | {"_earlier": earlier, "_end": trial.number}
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         own = super()._get_trials(deepcopy, states, use_cache)
         earlier = self.__dict__["_earlier"] if states is None or TrialState.COMPLETE in states else []
-        return [*earlier, *own]
+        return [*earlier, *(trial for trial in own if trial.number < self.__dict__["_end"])]
 
 
-def shown_to(sampler: object, study: optuna.Study, earlier: Sequence[FrozenTrial], population: int) -> optuna.Study:
+def shown_to(
+    sampler: object, study: optuna.Study, trial: FrozenTrial, earlier: Sequence[FrozenTrial], population: int
+) -> optuna.Study:
     """The study as `sampler` is to see it. To one that breeds, the best `population` earlier trials are its first."""
-    if not earlier:
-        return study
-    if isinstance(sampler, BaseGASampler):
+    if earlier and isinstance(sampler, BaseGASampler):
         key = sampler._get_generation_key()
-        for trial in earlier[:population]:
-            trial.system_attrs = {**trial.system_attrs, key: 0}
-    return Shown(study, earlier)
+        for each in earlier[:population]:
+            each.system_attrs = {**each.system_attrs, key: 0}
+    return Shown(study, trial, earlier)
 
 
 def _shown(n: int) -> NDArray[np.int64]:

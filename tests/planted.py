@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from kernels.strategy import Parameter, Strategy
+from search import samplers
 from search.space import Space
 from search.study import Study
 from search.targets import Targets
@@ -29,6 +31,9 @@ HEDGE = Strategy(
     step=lambda bar, state, p: state,
     warm_up=lambda p: 0,
 )
+# a Gaussian process takes a second for a proposal: it is tested apart, on few (tests/test_samplers.py)
+LEARNERS = tuple(name for name in samplers.LEARNERS if name != "gp")
+SAMPLERS = (*samplers.POINTS, *LEARNERS)
 # every range has steps, so that a grid can be made of it too: 5 * 5 * 2 points
 NUMBERS = Space.of(
     HEDGE,
@@ -68,10 +73,12 @@ def planted(configurations: pd.DataFrame) -> pd.DataFrame:
 
 
 def space_for(sampler: str) -> Space:
-    return MIXED if sampler in ("tpe", "nsga2", "random", "sobol") else NUMBERS
+    return MIXED if sampler in ("tpe", "nsga2", "gp", "random", "sobol") else NUMBERS
 
 
 def opened(folder: Path, sampler: str, **changed: Any) -> Study:
+    if sampler == "gp":
+        pytest.importorskip("torch", reason="gp needs PyTorch: pip install 'hedgegrid[gp]'")
     settings: dict[str, Any] = {"sampler": sampler, "trials": 20, "batch": 8, "seed": 7} | changed
     space = settings.pop("space", space_for(sampler))
     if sampler == "grid":

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from optuna.storages.journal import JournalFileBackend
+from planted import LEARNERS
 from studies import LEARNING, Watch, run_one, same, small_plan
 
 from cluster import output
@@ -20,7 +21,7 @@ from kernels.errors import InputError
 from kernels.strategy import Parameter, Strategy
 from search import cloud_trials
 from search.cloud import SUMMARY, Cloud
-from search.samplers import LEARNERS, POINTS
+from search.samplers import POINTS
 from search.space import Space
 from search.study import Study
 from search.targets import Targets

@@ -166,7 +166,12 @@ MISTAKES = {
     "endless radius": ("trials: 10", "trials: 10, cloud_radius: .inf", "search.cloud_radius: at most 0.5 of each range must"),
     "half a radius": ("trials: 10", "trials: 10, cloud_radius: {start: 0.1}", "search.cloud_radius.end: is needed"),
     "no such statistic": ("trials: 10", "trials: 10, cloud_statistic: mode", "search.cloud_statistic: median, mean, best or"),
-    "unknown sampler": ("sampler: random", "sampler: magic", "search.sampler: Input should be 'grid', 'random'"),
+    "unknown sampler": ("sampler: random", "sampler: magic", "search.sampler: 'magic' is unknown; samplers are grid, random"),
+    "unused objectives": (
+        "sampler: random",
+        "sampler: random, objectives: [sharpe, cagr]",
+        "search: objectives sharpe, cagr are named, but objective is score; set objective: pareto",
+    ),
     "target key": ("reservation: 0.0", "reserve: 0.0", "targets.sharpe.reserve: unknown key; did you mean reservation?"),
     "range key": ("high: 1.0", "hi: 1.0", "strategy.search.hedge_strength.hi: unknown key; did you mean high?"),
     "range bound": ("high: 1.0", "high: x", "strategy.search.hedge_strength.high: Input should be a valid number, got 'x'"),

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import HEDGE, MIXED, NUMBERS, TARGETS, opened, planted, run, same
+from planted import HEDGE, LEARNERS, MIXED, NUMBERS, SAMPLERS, TARGETS, opened, planted, run, same
 
 from kernels.errors import InputError
 from search import frozen
-from search.samplers import LEARNERS, POINTS, SAMPLERS
+from search.samplers import POINTS
 from search.space import Space
 from search.study import Study
 from search.targets import Targets

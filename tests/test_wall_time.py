@@ -8,14 +8,13 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from planted import opened, planted, run, same
+from planted import LEARNERS, SAMPLERS, opened, planted, run, same
 from rich.console import Console
 from studies import Watch, option_plans, without_figures
 
 from cluster import console as view
 from cluster import job
 from cluster.portfolio import conclude
-from search.samplers import LEARNERS, SAMPLERS
 from search.study import Study
 
 

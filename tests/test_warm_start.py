@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from planted import HEDGE, NUMBERS, TARGETS, opened, planted, run, same
+from planted import HEDGE, LEARNERS, NUMBERS, TARGETS, opened, planted, run, same
 from studies import LEARNING, run_one, small_plan, without_figures
 
 from cluster.plan import Plan, open_study
@@ -19,7 +19,7 @@ from search import warm_start
 from search.cloud import Cloud
 from search.manifest import Manifest
 from search.points import scored
-from search.samplers import LEARNERS, POINTS
+from search.samplers import POINTS
 from search.space import Space
 from search.study import Study
 from search.targets import Targets
