@@ -156,9 +156,15 @@ def test_figures_are_pictures_and_stand_in_one_report(finished: job.Outcome) -> 
 
 def test_the_outcome_counts_and_times(finished: job.Outcome) -> None:
     assert (finished.trials, finished.evaluated) == (TRIALS, TRIALS)
-    assert {"workers", "backtests", "search", "records", "the winner examined", "files and figures"} == set(
-        finished.seconds
-    )
+    assert {
+        "workers",
+        "backtests",
+        "search",
+        "reality check",
+        "records",
+        "the winner examined",
+        "files and figures",
+    } == set(finished.seconds)
     assert finished.study_url is not None
 
 

@@ -118,7 +118,9 @@ def test_seconds_of_the_studies_add_up_to_the_runs(tmp_path: Path) -> None:
     began = time.perf_counter()
     outcomes = job.run(in_folder(tmp_path), Watch())
     took = time.perf_counter() - began
-    assert {"workers", "backtests", "search", "the winner examined", "files and figures"} == set(outcomes[0].seconds)
+    assert {"workers", "backtests", "search", "reality check", "the winner examined", "files and figures"} == set(
+        outcomes[0].seconds
+    )
     assert sum(sum(outcome.seconds.values()) for outcome in outcomes) <= took
 
 
