@@ -28,6 +28,9 @@ class Display(Watch, Protocol):
     def left_out(self, plan: Plan, trials: int) -> None:
         """That study has ended early: so many of its trials are not tried."""
 
+    def checking(self) -> None:
+        """Every trial is told; reality checks are left. It may be said again."""
+
     def finishing(self) -> None:
         """Every trial is committed; files and figures are left."""
 
@@ -72,6 +75,8 @@ def run(
                     study.begin(pool, number)
             while pool.busy:
                 phase: Phase = "reality check" if all(study.searched for study in studies) else "backtests"
+                if phase == "reality check":
+                    display.checking()
                 reporter.entered(phase, pool)
                 with clock(phase):
                     number, result = pool.result(watching)

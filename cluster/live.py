@@ -51,6 +51,7 @@ class Live:
         self._trials = self._trials_done = 0
         self._pool: Pool | None = None
         self._lost: Counter[str] = Counter()
+        self._checking = False
 
     def started(self, plans: Sequence[Plan], pool: Pool, done: Sequence[int]) -> None:
         """Say what is about to run."""
@@ -162,6 +163,16 @@ class Live:
         if self._bar:
             os.write(self._console.file.fileno(), SHOW_CURSOR)
         os.write(2, f"\n{words}\n".encode())
+
+    def checking(self) -> None:
+        """Say once what is still being computed."""
+        if not self._checking:
+            self._checking = True
+            self.close()
+            if not self._quiet:
+                self._console.print(
+                    "reality check: every configuration once more, beside what luck would show", style="dim"
+                )
 
     def finishing(self) -> None:
         """Say what is still being waited for."""

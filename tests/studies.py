@@ -104,6 +104,9 @@ class Watch:
     def left_out(self, plan: Plan, trials: int) -> None:
         self.configurations_left_out += trials * plan.config.search.configs_per_trial
 
+    def checking(self) -> None:
+        pass
+
     def finishing(self) -> None:
         pass
 
