@@ -23,6 +23,7 @@ from cluster.plan import Plan
 from cluster.portfolio import Portfolio
 from cluster.progress import duration
 from cluster.running import Outcome
+from cluster.selection_advice import selected
 from kernels import Strategy
 from kernels.errors import InputError
 from kernels.market_calendar import when
@@ -236,6 +237,7 @@ def show_plan(console: Console, plan: Plan) -> None:
     table.add_column(overflow="fold")
     first, last = when(market.timestamps[0]), when(market.timestamps[-1])
     table.add_row("market", f"{market_size(market)}, {first} to {last}")
+    table.add_row("selection", selected(plan))
     table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
     table.add_row("searched", ", ".join(plan.space.searched) or "nothing")
     clouds = f"{plan.configurations:,} in " if config.search.cloud else ""

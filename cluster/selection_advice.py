@@ -16,6 +16,19 @@ ON_THE_LINE = 1.1  # times the years needed: fewer are no room to speak of
 WIDE = 1.96  # standard errors to either side of a 95 % interval
 
 
+def selected(plan: Plan) -> str:
+    """How the winner will be judged, for whoever has not run the study yet."""
+    if plan.periods is None:
+        return "by paths that the search does not see"
+    told = [
+        f"the last {plan.holdout.bars:,} bars hidden" if plan.holdout else "no bars hidden",
+        f"{len(plan.periods.blocks)} blocks" if plan.periods.blocks else "no blocks",
+        f"{len(plan.periods.folds)} folds of walking forward" if plan.periods.folds else "no folds",
+        f"{plan.config.selection.replicates:,} resampled histories",
+    ]
+    return ", ".join(told)
+
+
 def judged(plan: Plan, found: Selection, sharpe: float) -> list[str]:
     """What decides the verdict: luck, other bars, the best baseline, the bars that are hidden."""
     told = [lucky(found.luck, sharpe)]
