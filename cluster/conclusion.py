@@ -14,7 +14,7 @@ from cluster.identity import Identity, kept_identity
 from cluster.kept import Kept, kept_baselines
 from cluster.plan import Plan
 from cluster.records import open_recorder
-from cluster.validation import open_holdout
+from cluster.validation import keep, look_behind, must_be_closed
 from kernels.errors import InputError
 from search.study import Study
 from tracking.address import TrackingError
@@ -52,23 +52,32 @@ def again(kept: Kept, *, unhide: bool) -> Findings:
 
     InputError where the study is not finished, its data is not what it was, or it has no hold-out that is still closed.
     """
+    plan, study = kept.plan, kept.study
     kept.must_be_finished("opening the hold-out" if unhide else "the report")
-    kept_identity(kept.plan)  # it refuses other data
-    baselines = kept_baselines(kept.study)
+    if unhide:
+        must_be_closed(plan, study.manifest)
+    kept_identity(plan)  # it refuses other data
+    baselines = kept_baselines(study)
     assert baselines is not None
+    study_id = kept.identity.study_id
+    shown = look_behind(plan, study_id, compared(study.best(1), baselines)) if unhide else None
     try:
-        if unhide:
-            open_holdout(kept.plan, kept.study.manifest, compared(kept.study.best(1), baselines))
-        recorder = open_recorder(kept.plan, kept.identity) if kept.plan.config.tracking.enabled else None
+        recorder = open_recorder(plan, kept.identity) if plan.config.tracking.enabled else None
+    except (TrackingError, OSError) as error:
+        raise InputError(f"{error}; nothing was opened or written") from error
+    try:
         with recorder or nullcontext():
+            output.reopen(plan)
+            if shown is not None:
+                keep(plan, study.manifest, study_id, shown)
             return conclude(
-                kept.plan,
+                plan,
                 kept.identity,
-                kept.study,
+                study,
                 baselines,
                 top=TOP,
                 recorder=recorder,
-                tags=EventLog(kept.plan.folder).tags,
+                tags=EventLog(plan.folder).tags,
                 clock=lambda _: nullcontext(),
             )
     except (TrackingError, OSError) as error:

@@ -314,7 +314,8 @@ def study_digest(study: StudyConfig) -> str:
     of the searched parameters counts, since it numbers the trials.
     """
     content = study.model_dump(mode="json", include={"market", "strategy", "costs", "search", "selection", "targets"})
-    del content["selection"]["replicates"]  # they are drawn when the search is over
+    for judged in ("replicates", "baseline"):  # when the search is over
+        del content["selection"][judged]
     content["precision"] = study.compute.precision
     text = json.dumps(_canonical(content), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -66,10 +66,12 @@ def _holdout(plan: Plan, selection: Selection) -> HoldOut | None:
         return None
     days = plan.holdout.market.timestamps.astype("datetime64[D]")
     first, last, bars = str(days[plan.holdout.first]), str(days[-1]), plan.holdout.bars
+    before = tuple(f"{when[:10]} by {name}" for name, when in selection.opened_before)
     if selection.opened is None:
-        return HoldOut(first, last, bars)
+        return HoldOut(first, last, bars, before)
     named = {name: plan.space.measured(name) for name in plan.strategy.metrics}
-    return HoldOut(first, last, bars, (selection.opened.when[:10],), selection.opened.rows.rename(columns=named))
+    opened = (*before, selection.opened.when[:10])
+    return HoldOut(first, last, bars, opened, selection.opened.rows.rename(columns=named))
 
 
 def _walked(selection: Selection) -> WalkForward | None:

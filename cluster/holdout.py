@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.selection_config import SelectionConfig
+from cluster.selection_config import FEWEST_BLOCKS, SelectionConfig
 from kernels.blocks import Blocks
 from kernels.errors import InputError
 from kernels.market import Market
@@ -16,7 +15,7 @@ from search.periods import Fold, Periods, Range, bars_of, even, walk
 from search.targets import Targets
 
 SHARE = 0.25  # of the bars that the search does not see, where the study does not say
-BLOCKS, FEWEST_BLOCKS = 12, 4
+BLOCKS = 12
 FOLDS = 5
 PER_BLOCK = 2  # months at least, where the number of blocks is left to us
 
@@ -53,24 +52,30 @@ def hide(
             "keep days back with market.end, or search simulated paths, whose winner is tried on others"
         )
     T = market.n_bars
-    hidden = round(T * (SHARE if share is None else share))
-    fits = hidden > looks_back and T - hidden > looks_back + 1
-    if not fits:
+    hidden = _hidden(T, SHARE if share is None else share)
+    if not _fits(T, hidden, looks_back):
         if share is None:
             return market, None
         raise InputError(_too_short(T, hidden, looks_back, rule, share))
     return market.until(T - hidden), Holdout(market, T - hidden)
 
 
+def _hidden(bars: int, share: float) -> int:
+    return round(bars * share)
+
+
+def _fits(bars: int, hidden: int, looks_back: int) -> bool:
+    """Whether orders are placed on either part; the first bar of what is seen has no return."""
+    return hidden > looks_back and bars - hidden > looks_back + 1
+
+
 def _too_short(bars: int, hidden: int, looks_back: int, rule: str, share: float) -> str:
-    least, most = (looks_back + 1) / bars, (bars - looks_back - 2) / bars
     told = f"selection.holdout: {share:g} of {bars:,} bars hides {hidden:,} and shows {bars - hidden:,}"
     needs = f"{rule} looks back up to {looks_back:,} bars with these parameters and both must be longer"
-    if math.ceil(least * 1000) / 1000 > most:
+    fitting = [each for each in (k / 1000 for k in range(1, 1000)) if _fits(bars, _hidden(bars, each), looks_back)]
+    if not fitting:
         return f"{told}; {needs}, which no share makes them; give 0, take a longer history, or search shorter windows"
-    return (
-        f"{told}; {needs}; give {math.ceil(least * 1000) / 1000:g} to {math.floor(most * 1000) / 1000:g}, or 0 for none"
-    )
+    return f"{told}; {needs}; give {fitting[0]:g} to {fitting[-1]:g}, or 0 for none"
 
 
 def periods(
@@ -81,6 +86,13 @@ def periods(
     InputError where blocks or folds that the study asks for do not fit.
     """
     if market.n_scenarios > 1:
+        asked = [f"selection.{key}: {value}" for key in ("blocks", "folds") if (value := getattr(selection, key))]
+        if asked:
+            raise InputError(
+                f"{each} of a market of {market.n_scenarios:,} simulated paths means nothing, since its winner is tried on "
+                "paths that the search has not seen; remove it"
+                for each in asked
+            )
         return None
     months = Blocks.monthly(market)
     problems: list[str] = []
@@ -96,15 +108,11 @@ def _blocks(months: Blocks, asked: int | None, problems: list[str]) -> tuple[Ran
     count = asked if asked is not None else min(BLOCKS, n // PER_BLOCK // 2 * 2)
     if asked is None and count < FEWEST_BLOCKS:
         count = 0
-    if count % 2:
-        problems.append(
-            f"selection.blocks: an even number is needed, since each half is compared with the other, got {count}; "
-            f"take {count - 1} or {count + 1}"
-        )
-    elif count > n:
+    if count > n:
+        most = n // 2 * 2
         problems.append(
             f"selection.blocks: a block is at least a month, and the search sees {n} months, got {count} blocks; "
-            f"take at most {n // 2 * 2}, or a longer history"
+            f"take {f'at most {most}' if most >= FEWEST_BLOCKS else '0 for none'}, or a longer history"
         )
     return even(months, count) if count and not problems else ()
 

@@ -43,6 +43,7 @@ def judgement(found: Selection, bars_per_year: float) -> dict[str, Any]:
         if found.opened is None
         else {
             "opened": found.opened.when,
+            "opened_before_by": dict(found.opened_before),
             "from": found.opened.first_day,
             "to": found.opened.last_day,
             **found.opened.rows.to_dict("index"),

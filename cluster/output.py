@@ -59,7 +59,7 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
     }
     if found.front:
         tables["front"] = iter([found.front.rows])
-    (plan.folder / FINAL[-1]).unlink(missing_ok=True)
+    reopen(plan)
     for name, table in tables.items():
         kept.write(f"{name}.parquet", partial(stream_parquet, table))
     kept.text("best.yaml", best_yaml(plan, identity, found))
@@ -70,6 +70,11 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
     write_report(plan, identity, study, found, drawn)
     kept.text("note.md", note(plan, found, study.trials))
     return pictures
+
+
+def reopen(plan: Plan) -> None:
+    """Let a finished study count as unfinished until its end is written again: a kill meanwhile is then seen."""
+    (plan.folder / FINAL[-1]).unlink(missing_ok=True)
 
 
 def write_report(plan: Plan, identity: Identity, study: Study, found: Findings, drawn: Sequence[Figure]) -> Path:

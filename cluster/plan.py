@@ -18,6 +18,7 @@ from cluster.earlier import earlier_study
 from cluster.holdout import Holdout, hide, periods
 from cluster.pool import cores
 from cluster.ray_cluster import look
+from cluster.rival import check as check_rival
 from cluster.study_text import missing_file
 from cluster.worker import Task
 from kernels import STRATEGIES, Costs, Market, Strategy, load_strategy
@@ -233,6 +234,8 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
         space = attempt(lambda: Space.of(strategy, fixed=study.fixed, search=study.search))
     if space is not None:
         baselines = attempt(lambda: space.baselines(study.compare))
+        if baselines is not None:
+            attempt(lambda: check_rival(config.selection.baseline, baselines))
         batch = batch_size(config)
         trials = attempt(
             lambda: samplers.check(

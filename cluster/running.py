@@ -25,6 +25,7 @@ from cluster.plan import Plan, open_study
 from cluster.pool import Event, Pool, Watch
 from cluster.records import baseline_records, open_recorder, trial_records
 from cluster.surveying import Reality, Survey
+from cluster.validation import must_not_go_on
 from cluster.work import Result, Surveyed
 from kernels.errors import InputError
 from search.lock import release
@@ -92,6 +93,7 @@ class Running:
         self.baselines: pd.DataFrame | None = None  # until they have been backtested
         self.clock = Clock()
         self._new = not plan.folder.exists()
+        must_not_go_on(plan)
         self._study = open_study(plan, resume=resume)
         self.done = self.done_before = self._study.done  # trials
         self.trials = self._study.trials
@@ -292,9 +294,9 @@ class Running:
         )
 
     def _enter_look(self) -> None:
-        """Say in the ledger how many configurations were tried on this data."""
-        if self._study.done:
-            look(self.plan, self._study.done * self.plan.config.search.configs_per_trial)
+        """Say in the ledger how many different configurations were tried on this data."""
+        if self._study.done and not self.finished:
+            look(self.plan, self._study.distinct)
 
     def _label_unfinished(self) -> None:
         """Say on the study's run in MLflow what was lost, of a run that does not come to `finish`."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cluster import surveying
-from cluster.looking import looks_of
+from cluster.identity import read_identity
+from cluster.looking import looks_of, opened_before
 from cluster.plan import Plan
+from cluster.rival import best_of, in_order, rival
 from cluster.surveying import Reality
 from cluster.tried import Tried
 from cluster.validation import Opened, opened
 from cluster.walk_forward import Walked, walk_forward
 from cluster.winner import Winner, engine_for
+from kernels.blocks import Blocks
 from kernels.errors import InputError
 from kernels.market import FloatArray
 from search.joint import Joint, joint
@@ -27,7 +30,7 @@ from search.plateau import Plateau, plateau
 from search.purged import Purged, purged
 from search.sharpe import SharpeDifference, average_correlation, effective_trials, sharpe_difference
 from search.study import Study
-from search.verdict import PBO, REALITY_CHECK, UNSEEN, HoldOut, Verdict, of_history, of_paths
+from search.verdict import BEST, PBO, REALITY_CHECK, UNSEEN, HoldOut, Verdict, of_history, of_paths
 
 REPLICATES = 1000  # resampled histories of the winner alone
 
@@ -36,8 +39,9 @@ REPLICATES = 1000  # resampled histories of the winner alone
 class Selection:
     """What was found of a winner; None where it could not be asked, and `why_not` says why, by name.
 
-    `against` has the difference of the winner's Sharpe ratio (per bar) from each baseline's, the best baseline first;
-    `sharpes` (N,) are those a year of every valid configuration.
+    `against` has the difference of the winner's Sharpe ratio (per bar) from each baseline's, the one to beat first;
+    `sharpes` (N,) are those a year of every valid configuration. `opened_before` are the studies that opened the bars hidden
+    from this one before it did, and when.
     """
 
     verdict: Verdict
@@ -52,6 +56,7 @@ class Selection:
     plateau: Plateau
     looks: Looks
     opened: Opened | None
+    opened_before: tuple[tuple[str, str], ...]
     why_not: dict[str, str]
 
 
@@ -69,22 +74,18 @@ def judge(
     against = _against(plan, rows)
     reality = surveying.kept(study.manifest)
     if reality is None:
-        why_not[REALITY_CHECK] = (
-            "selection.replicates is 0" if plan.config.selection.replicates == 0 else "nothing could be computed of it"
-        )
+        why_not[REALITY_CHECK] = _not_surveyed(plan, rows.iloc[1:])
     walked = walk_forward(plan, tried.chosen, rows)
     if walked is None:
-        why_not["walking forward"] = (
-            "selection.folds is 0" if plan.config.selection.folds == 0 else "the history is too short for a fold"
-        )
-    unhidden = opened(plan, study.manifest)
+        why_not["walking forward"] = _not_walked(plan)
+    unhidden, before = _openings(plan, study)
     return Selection(
         of_history(
             deflated=chance.deflated,
             overfitting=None if found is None else found.probability,
             reality_check=None if reality is None else reality.p_value,
             tried=chance.tried,
-            hold_out=None if unhidden is None else _on_hidden(unhidden),
+            hold_out=None if unhidden is None else _on_hidden(plan, unhidden),
             why=why_not,
         ),
         chance,
@@ -104,6 +105,7 @@ def judge(
         plateau(study.configurations(), plan.space, rows.iloc[:1], targets=len(plan.targets.metrics)),
         looks,
         unhidden,
+        before,
         why_not,
     )
 
@@ -111,18 +113,46 @@ def judge(
 def on_unseen_paths(plan: Plan, winner: Winner) -> Verdict:
     """The verdict where there are many paths: what the winner does on others of the same model, beside the baselines."""
     row, others = winner.unseen, winner.unseen_baselines
+    best, whose = (None, BEST) if others is None else best_of(plan, others, "score")
     return of_paths(
         met=None if row is None else int(row["targets_met"]),
         targets=int(winner.stress["targets_met"].iloc[0]),
         score=None if row is None else float(row["score"]),
-        baseline=float(others["score"].max()) if others is not None and len(others) else None,
+        baseline=best,
+        whose=whose,
         why={UNSEEN: "this market has no second stream of paths"},
     )
 
 
-def _on_hidden(found: Opened) -> HoldOut:
-    sharpes = found.rows["sharpe"].to_numpy(dtype=np.float64)
-    return HoldOut(float(sharpes[0]), float(sharpes[1:].max()) if len(sharpes) > 1 else None)
+def _on_hidden(plan: Plan, found: Opened) -> HoldOut:
+    sharpe = float(found.rows["sharpe"].iloc[0])
+    ruined = math.isnan(sharpe)  # nothing is left of its capital there
+    return HoldOut(-math.inf if ruined else sharpe, *best_of(plan, found.rows.iloc[1:], "sharpe"))
+
+
+def _openings(plan: Plan, study: Study) -> tuple[Opened | None, tuple[tuple[str, str], ...]]:
+    """What this study's own opening showed, and who had opened those bars before."""
+    found = opened(plan, study.manifest)
+    if found is not None:
+        return found, found.before
+    return None, tuple((e.name, e.when) for e in opened_before(plan, read_identity(plan.folder).study_id))
+
+
+def _not_surveyed(plan: Plan, baselines: pd.DataFrame) -> str:
+    if plan.config.selection.replicates == 0:
+        return "selection.replicates is 0"
+    named = plan.config.selection.baseline
+    if named is not None and rival(plan, baselines) is None:
+        return f"its baseline, {named}, could not be computed"
+    return "nothing could be computed of it"
+
+
+def _not_walked(plan: Plan) -> str:
+    if plan.config.selection.folds == 0:
+        return "selection.folds is 0"
+    assert plan.periods is not None
+    short = "the history is too short for a fold"
+    return "nothing could be computed on some fold" if plan.periods.folds else short
 
 
 def _luck(plan: Plan, tried: Tried, winner: pd.Series[Any], count: int) -> Luck:
@@ -155,8 +185,7 @@ def _blocks(plan: Plan, tried: Tried, why_not: dict[str, str]) -> tuple[Overfitt
     if tried.r1.shape[1] < 2:
         why_not.update(dict.fromkeys(asked, "fewer than two configurations are valid"))
         return None, None
-    months = engine_for(plan, tried.sample.iloc[:1]).blocks
-    bars = bars_of(months, plan.periods.blocks)
+    bars = bars_of(Blocks.monthly(plan.market), plan.periods.blocks)
     crossed = None
     try:
         crossed = purged(bars, tried.r1, tried.r2, embargo_bars=plan.looks_back)
@@ -167,7 +196,6 @@ def _blocks(plan: Plan, tried: Tried, why_not: dict[str, str]) -> tuple[Overfitt
 
 def _against(plan: Plan, rows: pd.DataFrame) -> dict[str, SharpeDifference]:
     """The winner's Sharpe ratio beside each baseline's, on the bars that the search saw."""
-    baselines = rows.iloc[1:].sort_values("score", ascending=False, kind="stable")
-    table = pd.concat([rows.iloc[:1], baselines])[[p.name for p in plan.strategy.parameters]]
+    table = pd.concat([rows.iloc[:1], in_order(plan, rows.iloc[1:])])[[p.name for p in plan.strategy.parameters]]
     returns = engine_for(plan, table).returns(table.reset_index(drop=True))
     return {str(label): sharpe_difference(returns[:, 0], returns[:, i]) for i, label in enumerate(table.index) if i}

@@ -8,6 +8,7 @@ import numpy as np
 
 from cluster.plan import Plan
 from cluster.selection import Selection
+from cluster.validation import nothing_hidden
 from search.luck import SURE, Luck
 from search.sharpe import SharpeDifference
 
@@ -121,31 +122,37 @@ def _beside(plan: Plan, found: Selection) -> list[str]:
 
 def _hidden(plan: Plan, found: Selection) -> str:
     if plan.holdout is None:
-        return (
-            "No bars were hidden from this search: every number is in sample (selection.holdout)."
-            if plan.config.selection.holdout == 0.0
-            else "The history is too short to hide a part of it: every number is in sample."
-        )
+        return f"No bars were hidden from this search, since {nothing_hidden(plan)}: every number is in sample."
+    before = _before(found)
     if found.opened is None:
         stamps = plan.holdout.market.timestamps.astype("datetime64[D]")
         return (
             f"The last {plan.holdout.bars:,} bars, from {stamps[plan.holdout.first]}, are hidden from it: "
-            f"`hedgegrid validate {plan.folder}` opens them, once."
+            f"`hedgegrid validate {plan.folder}` opens them, once.{before}"
         )
-    return _opened(plan, found)
+    return f"{_opened(plan, found)}{before}"
+
+
+def _before(found: Selection) -> str:
+    """Whether what is hidden from this search was seen by those who set it up."""
+    if not found.opened_before:
+        return ""
+    by = ", ".join(f"{name} on {when[:10]}" for name, when in found.opened_before)
+    return f" They are no longer unseen: opened before by {by}, on the same data."
 
 
 def _opened(plan: Plan, found: Selection) -> str:
     assert found.opened is not None
     rows = found.opened.rows
     told: list[str] = []
-    for label, row in rows.iterrows():
+    for label in (rows.index[0], *list(found.against)[:1]):
+        row = rows.loc[label]
         values = ", ".join(f"{m} {plan.metric(m).text(float(row[m]))}" for m in plan.targets.metrics)
         met = f"{int(row['targets_met'])} of {len(plan.targets.metrics)} targets met"
-        told.append(f"{'it shows' if not told else label} {values}; {met}")
+        told.append(f"{label if told else 'it shows'} {values}; {met}")
     return (
         f"On the {found.opened.bars:,} bars it had not seen ({found.opened.first_day} to {found.opened.last_day}): "
-        f"{'. '.join(told[:2])}."
+        f"{'. '.join(told)}."
     )
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from cluster.identity import Identity
 from cluster.plan import Plan
+from cluster.rival import rival
 from cluster.winner import engine_for
 from cluster.work import Surveyed
 from cluster.worker import Terms
@@ -30,7 +31,7 @@ NAMED_DIGITS = 6  # of a block length: the last ones of returns may differ betwe
 
 @dataclass(frozen=True, slots=True)
 class Reality:
-    """What the reality check says of a study: of Sharpe ratios, against its best-scoring baseline or cash (None).
+    """What the reality check says of a study: of Sharpe ratios, against the baseline to beat or cash (None).
 
     `found` is the largest excess, in standard errors; None where no configuration differs from the baseline. `p_value` is
     Hansen's, `upper_p_value` White's: how often luck alone finds as much. `configurations` took part; `left_out` could not be
@@ -64,7 +65,8 @@ def replicates(plan: Plan) -> int:
 
 
 def survey_of(plan: Plan, identity: Identity, study: Study, baselines: pd.DataFrame) -> Survey | None:
-    """The survey of a study whose trials are all told; None where none is wanted, or there are many histories.
+    """The survey of a study whose trials are all told; None where none is wanted, there are many histories, or the baseline
+    that the study names could not be computed.
 
     The blocks of the bootstrap suit the difference between the best configuration and the baseline (Politis and White).
     """
@@ -73,8 +75,9 @@ def survey_of(plan: Plan, identity: Identity, study: Study, baselines: pd.DataFr
     rows, best, size = _evaluated(plan, study)
     if best is None:
         return None
-    usable = baselines[baselines["status"] == "ok"]
-    label = None if usable.empty else str(usable["score"].idxmax())
+    label = rival(plan, baselines)
+    if label is None and plan.config.selection.baseline is not None:
+        return None  # what it would be held against could not be computed
     baseline = None if label is None else plan.baselines.loc[[label]]
     against = np.zeros(plan.market.n_bars - 1) if baseline is None else _series(plan, baseline)
     length = round(block_length(_series(plan, best) - against), NAMED_DIGITS)

@@ -18,7 +18,8 @@ from search.periods import Fold
 
 @dataclass(frozen=True)
 class Walked:
-    """F folds, each traded with the configuration of the best score on the bars before it.
+    """F folds, each traded with the configuration of the best score on the bars before it, from the position that it would
+    have had; the change from one configuration to the next at a fold's edge is not charged.
 
     `folds` has a row each: train_from, train_to, test_from, test_to (first and last day), trial, the parameters chosen, and
     score, sharpe and total_return on both stretches (`train_`, `test_`). `returns` (n,) are those of all tests in a row, at
@@ -103,7 +104,8 @@ def _days(blocks: Blocks, fold: Fold) -> dict[str, str]:
 
 
 def _drift(plan: Plan, folds: pd.DataFrame) -> dict[str, float]:
-    """How far the chosen parameters move, in the unit cube of the space."""
-    searched = plan.space.searched
+    """How far the chosen numbers move, in the unit cube of the space; words have no distance."""
+    searched, dimensions = plan.space.searched, plan.space.dimensions
     unit = plan.space.to_unit(folds[list(searched)]) if len(searched) else np.empty((len(folds), 0))
-    return dict(zip(searched, (float(x) for x in np.ptp(unit, axis=0)), strict=True))
+    moved = dict(zip(searched, (float(x) for x in np.ptp(unit, axis=0)), strict=True))
+    return {name: moved[name] for name in searched if dimensions[name].ordered}

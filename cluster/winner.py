@@ -15,7 +15,9 @@ from cluster.plan import Plan
 from kernels.account import Costs
 from kernels.blocks import BlockStatistics
 from kernels.engine import Engine, switched_off
+from kernels.market import Market
 from kernels.metrics import metrics
+from kernels.option_market import OptionMarket
 from search.study import Study
 
 MULTIPLES = (1.0, 2.0, 3.0)  # of the costs
@@ -82,10 +84,10 @@ def examine(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFram
     )
 
 
-def engine_for(plan: Plan, configurations: pd.DataFrame) -> Engine:
-    """The study's engine on this machine, whatever the workers run, at full precision."""
+def engine_for(plan: Plan, configurations: pd.DataFrame, market: Market | OptionMarket | None = None) -> Engine:
+    """The study's engine on this machine, whatever the workers run, at full precision; on its own market by default."""
     task = replace(plan.task, backend="auto", precision="float64", off=switched_off(plan.strategy, configurations))
-    return task.engine()
+    return (task if market is None else replace(task, market=market)).engine()
 
 
 def unseen_market(plan: Plan, configurations: pd.DataFrame) -> Engine | None:
@@ -94,7 +96,7 @@ def unseen_market(plan: Plan, configurations: pd.DataFrame) -> Engine | None:
     if not isinstance(config, PathsSection) or config.stream != "train":
         return None
     market = sources.load(config.model_copy(update={"stream": "validation"}), plan.config.smallest_rebalance_days)
-    return replace(engine_for(plan, configurations), market=market)
+    return engine_for(plan, configurations, market)
 
 
 def break_even(earned: Callable[[float], float], up_to: float = MOST) -> float:

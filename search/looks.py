@@ -11,10 +11,10 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.whole import sync_folder, writing
 
@@ -38,6 +38,17 @@ class Look:
     when: str
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The bars from `first` on, which a study had hidden from its search, were looked at; `study_id` is its own for ever."""
+
+    data: str
+    study_id: str
+    name: str
+    first: int
+    when: str
+
+
 @dataclass(frozen=True)
 class Looks:
     """Everything tried on one set of data: a look per study, the oldest first."""
@@ -48,6 +59,9 @@ class Looks:
     def configurations(self) -> int:
         """N: how many configurations the best was picked from."""
         return sum(look.configurations for look in self.studies)
+
+
+Entry = TypeVar("Entry", Look, Opening)
 
 
 def searched(space: Space, *, sampler: str, seed: int, also: Mapping[str, Any] | None = None) -> str:
@@ -71,6 +85,20 @@ def record(runs: Path, look: Look) -> None:
     Several processes may enter at once. A line that a kill tore is cut off first. OSError where it cannot be written:
     nothing of it is left then.
     """
+    _enter(runs, look, lambda data: any(_covers(known, look) for known in _entries(data, Look)))
+
+
+def record_opening(runs: Path, opening: Opening) -> None:
+    """Enter that hidden bars were opened, as `record` does; once for each study and data."""
+
+    def known(data: bytes) -> bool:
+        return any((e.data, e.study_id) == (opening.data, opening.study_id) for e in _entries(data, Opening))
+
+    _enter(runs, opening, known)
+
+
+def _enter(runs: Path, entry: Look | Opening, known: Callable[[bytes], bool]) -> None:
+    """Append an entry that is not `known`."""
     path = runs / LOOKS
     with writing(path):
         runs.mkdir(parents=True, exist_ok=True)
@@ -79,9 +107,9 @@ def record(runs: Path, look: Look) -> None:
             file.seek(0)
             data = file.read()
             whole = data.rfind(b"\n") + 1
-            if any(_same(known, look) and known.configurations >= look.configurations for known in _entries(data)):
+            if known(data):
                 return
-            line = json.dumps(asdict(look)).encode() + b"\n"
+            line = json.dumps(asdict(entry)).encode() + b"\n"
             if whole < len(data):
                 if alone:
                     file.truncate(whole)
@@ -101,12 +129,21 @@ def record(runs: Path, look: Look) -> None:
 
 def looks(runs: Path, data: str) -> Looks:
     """What was tried on the data of this digest; each study once, with its largest number of configurations."""
-    path = runs / LOOKS
     found: dict[str, Look] = {}
-    for look in _entries(path.read_bytes() if path.exists() else b""):
+    for look in _entries(_ledger(runs), Look):
         if look.data == data and (look.study not in found or look.configurations > found[look.study].configurations):
             found[look.study] = look
     return Looks(tuple(found.values()))
+
+
+def openings(runs: Path, data: str) -> tuple[Opening, ...]:
+    """When bars of the data of this digest that had been hidden were opened, the oldest first."""
+    return tuple(each for each in _entries(_ledger(runs), Opening) if each.data == data)
+
+
+def _ledger(runs: Path) -> bytes:
+    path = runs / LOOKS
+    return path.read_bytes() if path.exists() else b""
 
 
 @contextlib.contextmanager
@@ -126,21 +163,17 @@ def _alone(descriptor: int) -> Iterator[bool]:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _same(one: Look, other: Look) -> bool:
-    return (one.data, one.study) == (other.data, other.study)
+def _covers(one: Look, other: Look) -> bool:
+    """Whether what is known of a study already counts as much."""
+    return (one.data, one.study) == (other.data, other.study) and one.configurations >= other.configurations
 
 
-def _entries(data: bytes) -> Iterator[Look]:
-    """The whole lines; half of one, or a damaged one, is passed over."""
+def _entries(data: bytes, kind: type[Entry]) -> Iterator[Entry]:
+    """The whole lines of one kind; half of a line, or a damaged one, is passed over."""
     for line in data.split(b"\n")[:-1]:
         try:
             entry = json.loads(line)
-            yield Look(
-                data=str(entry["data"]),
-                study=str(entry["study"]),
-                name=str(entry["name"]),
-                configurations=int(entry["configurations"]),
-                when=str(entry["when"]),
-            )
+            values: dict[str, Any] = {f.name: (int if f.type == "int" else str)(entry[f.name]) for f in fields(kind)}
         except (ValueError, TypeError, KeyError):
             continue
+        yield kind(**values)

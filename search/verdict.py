@@ -9,7 +9,7 @@ everything that was tried could not be computed. Rules on one history:
     hold-out Sharpe > 0, and at least the best baseline's there     once it was opened
 
 On simulated paths: the targets that the search met are met on paths it has not seen, and the score there is above every
-baseline's.
+baseline's. Where a study names the baseline to beat, it is that one instead of the best.
 
 Sources: Bailey and Lopez de Prado (2014); Bailey, Borwein, Lopez de Prado and Zhu (2017); White (2000), Hansen (2005).
 """
@@ -26,6 +26,7 @@ from search.luck import SURE
 EVEN = 0.5  # PBO: choosing does no better than drawing
 LEVEL = 0.05  # of the reality check
 
+BEST = "the best baseline"  # unless a study names another one to beat
 Label = Literal["supported", "not supported", "not judged"]
 Sign = Literal[">=", ">", "<="]
 BROKEN = {">=": "<", ">": "<=", "<=": ">"}
@@ -84,10 +85,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class HoldOut:
-    """Sharpe ratios a year on bars that the search did not see, of the winner and of the best baseline there, if any."""
+    """Sharpe ratios a year on bars that the search did not see, of the winner and of the baseline to beat there, if any;
+    `whose` says which that is."""
 
     sharpe: float
     baseline: float | None
+    whose: str = BEST
 
 
 def of_history(
@@ -141,17 +144,23 @@ def of_history(
                     ">=",
                     hold_out.baseline,
                     "the winner does at least as well there as not searching at all",
-                    of="the best baseline",
+                    of=hold_out.whose,
                 )
             )
     return _verdict(rules, _missing([name for name, *_ in given if name not in known], why), needed=DEFLATED)
 
 
 def of_paths(
-    *, met: int | None, targets: int, score: float | None, baseline: float | None, why: Mapping[str, str] | None = None
+    *,
+    met: int | None,
+    targets: int,
+    score: float | None,
+    baseline: float | None,
+    whose: str = BEST,
+    why: Mapping[str, str] | None = None,
 ) -> Verdict:
     """The verdict on simulated paths: how many targets are `met` on paths that the search has not seen, of those it met on its
-    own (`targets`), and the `score` there, beside that of the best `baseline` (None without one, which is then no rule).
+    own (`targets`), and the `score` there, beside that of the `baseline` to beat (None without one, which is then no rule).
     `met` None: there are no such paths.
 
     >>> of_paths(met=4, targets=4, score=0.84, baseline=0.62).line
@@ -167,8 +176,8 @@ def of_paths(
             )
         )
     if score is not None and baseline is not None:
-        told = "the score on paths no search has seen is above that of every baseline"
-        rules.append(Rule("score on unseen paths", score, ">", baseline, told, of="the best baseline"))
+        told = f"the score on paths no search has seen is above that of {whose}"
+        rules.append(Rule("score on unseen paths", score, ">", baseline, told, of=whose))
     return _verdict(rules, _missing([UNSEEN] if met is None else [], why), needed=UNSEEN)
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from studies import LEARNING, Watch, on_ray, option_plans, run_one, small_plan
 
-from cluster import chunks, job, pool, surveying
+from cluster import chunks, job, pool
 from cluster.plan import Plan
 from cluster.pool import LocalPool
-from cluster.surveying import REALITY, REPLICATES, Reality, kept
+from cluster.surveying import REALITY, Reality, kept, replicates
 from cluster.work import HOPELESS, Surveyed
 from cluster.worker import Inquiry, Terms, Worker
 from search.exact_check import Check, Replicates
@@ -49,17 +49,18 @@ def by_hand(plan: Plan) -> Reality:
     engine, label = plan.task.engine(), found["baseline"]
     bars = plan.market.n_bars - 1
     baseline = np.zeros(bars) if label is None else engine.returns(plan.baselines.loc[[label]])[:, 0]
-    drawn = Replicates.drawn(bars, found["block_length"], REPLICATES, plan.config.search.seed)
+    drawn = Replicates.drawn(bars, found["block_length"], replicates(plan), plan.config.search.seed)
     excess = Check(drawn, baseline).of(engine.returns(tried.drop_duplicates()))
     return Reality(
         excess.found,
         excess.p_value,
         excess.upper_p_value,
         label,
-        REPLICATES,
+        replicates(plan),
         found["block_length"],
         excess.configurations,
         len(tried) - excess.configurations,
+        tuple(excess.consistent.tolist()),
     )
 
 
@@ -240,9 +241,8 @@ def test_many_histories_have_none_and_one_has(tmp_path: Path) -> None:
     assert kept(Manifest(alone.folder)) == by_hand(alone)
 
 
-def test_none_is_made_where_none_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surveying, "REPLICATES", 0)
-    plan = planned(tmp_path)
+def test_none_is_made_where_none_is_asked_for(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "selection.replicates=0")
     run_one(plan)
     assert not (plan.folder / REALITY).exists()
     assert kept(Manifest(plan.folder)) is None
