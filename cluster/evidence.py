@@ -5,7 +5,8 @@ Sharpe ratios are a year's. A part that a study cannot have, or has not, is None
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -65,7 +66,8 @@ class CrossValidation:
 
 @dataclass(frozen=True, slots=True)
 class RealityCheck:
-    """The largest studentised difference from the baseline `against` in each of R resampled histories, and the one found."""
+    """The largest studentised lead in Sharpe ratio over the baseline `against` in each of R resampled histories, and the one
+    found."""
 
     maxima: FloatArray
     found: float
@@ -75,10 +77,11 @@ class RealityCheck:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """How often every target is met at once in so many resampled histories."""
+    """How often every target is met at once in so many resampled histories, and each of them by itself."""
 
     probability: float
     replicates: int
+    each: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,11 @@ def gather(plan: Plan, found: Findings) -> Evidence:
         None
         if reality is None or reality.found is None
         else RealityCheck(np.array(reality.maxima), reality.found, reality.p_value, reality.baseline or "cash"),
-        Joint(selection.joint.probability, selection.joint.histories),
+        Joint(
+            selection.joint.probability,
+            selection.joint.histories,
+            {str(metric): float(share) for metric, share in selection.joint.each["probability"].items()},
+        ),
         selection.plateau.median if selection.plateau.count else None,
         pd.DataFrame(
             [(look.name, look.configurations, look.when[:10]) for look in selection.looks.studies],
@@ -56,8 +60,8 @@ def verdict_of(found: Judged) -> Verdict:
     """The verdict with its rules as they are read."""
     rules = []
     for rule in found.rules:
-        value, sign, limit = rule.text.removeprefix(f"{rule.what} ").split(" ", 2)
-        rules.append(Rule(rule.what, value, sign, limit, rule.met, rule.explained))
+        value, _, limit = rule.text.removeprefix(f"{rule.what} ").split(" ", 2)  # its sign is how it came out
+        rules.append(Rule(rule.what, value, rule.sign, limit, rule.met, rule.explained))
     return Verdict(found.label, found.line, tuple(rules))
 
 

@@ -1,10 +1,8 @@
-"""What the judgement of a winner says, in sentences: the few for a terminal, and all for whoever must defend it."""
+"""What the judgement of a winner says, in sentences; its figures stand in the report."""
 
 from __future__ import annotations
 
 import math
-
-import numpy as np
 
 from cluster.plan import Plan
 from cluster.selection import Selection
@@ -40,35 +38,11 @@ def judged(plan: Plan, found: Selection, sharpe: float) -> list[str]:
     return told
 
 
-def defended(plan: Plan, found: Selection) -> list[str]:
-    """The rest: what the report explains and a terminal need not show."""
-    told = []
-    annual = math.sqrt(plan.market.bars_per_year)
-    if found.overfitting is not None:
-        p = found.overfitting
-        told.append(
-            f"Chosen by Sharpe ratio on one half of {len(plan.periods.blocks) if plan.periods else 0} stretches and looked at "
-            f"on the other, in all {len(p.logits):,} ways: below the median of all configurations in {p.probability:.0%} "
-            f"(the probability of backtest overfitting), at a loss in {p.loss:.0%}."
-        )
-    if found.purged is not None:
-        low, middle, high = np.quantile(found.purged.paths, [0.0, 0.5, 1.0]) * annual
-        told.append(
-            f"On {len(found.purged.paths)} histories made of stretches that the choice had not seen, its Sharpe ratio is "
-            f"{low:.2f} to {high:.2f}, {middle:.2f} in the median; {found.purged.loss:.0%} of them lose money."
-        )
-    told.append(_jointly(found))
-    told.append(f"{found.plateau.line[0].upper()}{found.plateau.line[1:]}.")
-    told += [f"Not asked: {what}, since {why}." for what, why in found.why_not.items()]
-    return told
-
-
 def lucky(chance: Luck, sharpe: float) -> str:
     """Whether the winner's Sharpe ratio is more than the best of so many worthless configurations would show."""
-    told = (
-        f"The best of {chance.tried:,} worthless configurations that differ as these do would show a Sharpe ratio of "
-        f"{chance.expected:.2f} by luck"
-    )
+    free = 0.0 < math.sqrt(chance.needed / chance.years) <= chance.expected  # as far apart as `worthless_spread` goes
+    which = "independent worthless configurations" if free else "worthless configurations that differ as these do"
+    told = f"The best of {chance.tried:,} {which} would show a Sharpe ratio of {chance.expected:.2f} by luck"
     if math.isnan(chance.deflated):
         return f"{told}."
     verdict = "more than luck" if chance.deflated >= SURE else "not more than luck"
@@ -76,8 +50,8 @@ def lucky(chance: Luck, sharpe: float) -> str:
     if chance.years < ON_THE_LINE * chance.needed:
         near = chance.needed < ON_THE_LINE * chance.years
         told += (
-            f". {chance.needed:.1f} years keep the best of so many independent ones at a Sharpe ratio of 1 by luck, and these "
-            f"are {chance.years:.1f}: {'on the line of pure luck' if near else 'too few'}"
+            f". Were all {chance.tried:,} independent, it would take {chance.needed:.1f} years to keep their best at a Sharpe "
+            f"ratio of 1 by luck, and these are {chance.years:.1f}: {'on the line of pure luck' if near else 'too few'}"
         )
     return f"{told}."
 
@@ -101,21 +75,21 @@ def _walked(found: Selection) -> str:
     folds = walked.folds
     told = (
         f"Walking forward over {folds['test_from'].iloc[0]} to {folds['test_to'].iloc[-1]}, the choice of the bars before "
-        f"each of {len(folds)} folds has a Sharpe ratio of {walked.sharpe:.2f} on it"
+        f"each of {len(folds)} folds has a Sharpe ratio of {walked.sharpe:.2f}"
     )
     if not math.isnan(walked.efficiency):
-        told += f", {walked.efficiency:.0%} of that where it was chosen"
+        told += f", a fold on average {walked.efficiency:.0%} of that where it was chosen"
     return f"{told}; {int((folds['test_total_return'] > 0.0).sum())} of {len(folds)} folds earn."
 
 
 def _beside(plan: Plan, found: Selection) -> list[str]:
     told = [f"{different(each, plan.market.bars_per_year, label)}." for label, each in list(found.against.items())[:1]]
     if found.reality is not None:
-        p = found.reality.p_value
+        p, baseline = found.reality.p_value, found.reality.baseline or "cash"
         clear = "more" if p <= UNLIKELY else "not more"
         told.append(
-            f"The best of all is {clear} above {found.reality.baseline or 'cash'} than the best of so many would be by luck: "
-            f"reality check p {p:.2g} over {found.reality.replicates:,} resampled histories."
+            f"The largest lead of all over the Sharpe ratio of {baseline} is {clear} than the best of so many would "
+            f"have by luck: reality check p {p:.2g} over {found.reality.replicates:,} resampled histories."
         )
     return told
 
@@ -154,8 +128,3 @@ def _opened(plan: Plan, found: Selection) -> str:
         f"On the {found.opened.bars:,} bars it had not seen ({found.opened.first_day} to {found.opened.last_day}): "
         f"{'. '.join(told)}."
     )
-
-
-def _jointly(found: Selection) -> str:
-    each = ", ".join(f"{metric} {p:.0%}" for metric, p in found.joint.each["probability"].items())
-    return f"Every target is met in {found.joint.probability:.0%} of {found.joint.histories:,} resampled histories ({each})."

@@ -102,8 +102,11 @@ def _targets(plan: Plan, found: Findings, evidence: Evidence) -> list[Part]:
     parts.append(f"{said}reservation to the target.")
     if evidence.joint:
         joint = evidence.joint
-        share = f"Every target is met at once in {joint.probability:.0%} of {joint.replicates:,} resampled histories."
-        parts.append(share)
+        each = ", ".join(f"{metric} {share:.0%}" for metric, share in joint.each.items())
+        parts.append(
+            f"Every target is met at once in {joint.probability:.0%} of {joint.replicates:,} resampled histories"
+            + (f": {each} by itself." if each else ".")
+        )
     return parts
 
 

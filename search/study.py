@@ -328,8 +328,8 @@ class Study:
         return front_of(self._objectives, self.tables()) if self._objectives else None
 
     def importance(self) -> dict[str, float]:
-        """The share of each searched parameter in what moves the score (PED-ANOVA), largest first; empty where too few
-        trials, or too equal ones, can tell.
+        """The share of each searched parameter in what tells the best tenth of the trials from all of them (PED-ANOVA),
+        largest first; empty where too few trials, or too equal ones, can tell.
 
         Source: Watanabe, Bansal, Hutter (2023), "PED-ANOVA: efficiently quantifying hyperparameter importance".
         """

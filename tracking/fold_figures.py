@@ -19,8 +19,8 @@ def walk_forward(
     """Growth out of sample of what each fold chose, beside others over the same bars.
 
     `timestamps` (T,) dates; `returns` (T rows) bar returns, the stitched ones first; `edges` (F,) the date on which each
-    fold's test begins. `efficiency` is the Sharpe ratio out of sample over that in training, `positive` the share of
-    folds that earn.
+    fold's test begins. `efficiency` is the mean Sharpe ratio of the tests over that of their training, `positive` the share
+    of folds that earn.
     """
     if returns.empty:
         return Figure("walk_forward", "Walk-forward: no fold to show", ())
@@ -44,8 +44,8 @@ def walk_forward(
         f"sample: efficiency {efficiency:.2f}, {positive:.0%} of the folds earn"
     )
     note = (
-        f"{len(returns):,} bars, all after the choice was made. Every other fold is shaded. Efficiency: Sharpe ratio out "
-        "of sample over that in training."
+        f"{len(returns):,} bars, all after the choice was made. Every other fold is shaded. Efficiency: mean Sharpe "
+        "ratio of the tests over that of their training."
     )
     return Figure("walk_forward", title, (Chart(Axis("", "date"), axis, tuple(marks)),), note)
 

@@ -42,7 +42,8 @@ def tried(
         f"The Sharpe ratio {value:.2f} of {name} is {side} the {expected:.2f} of the best of {configurations:,} by luck"
     )
     title += f": deflated Sharpe {deflated:.2f}" if np.isfinite(deflated) else ""
-    note += " By luck: the best of as many worthless configurations whose ratios scatter as these do."
+    note += " By luck: the best of as many worthless configurations whose ratios scatter as these do, at most as chance alone"
+    note += " makes those of independent ones scatter."
     return Figure("luck", title, (_counted("Sharpe ratio a year", marks),), note)
 
 
@@ -79,7 +80,7 @@ def overfitting(logits: FloatArray, inside: FloatArray, outside: FloatArray, pro
         )
         note += f"it is below 0 there in {np.mean(y < 0.0):.0%} of the splits."
     title = (
-        f"Chosen on one half of the blocks, a configuration is no better than the median on the other half in "
+        f"Chosen by Sharpe ratio on one half of the blocks, it is no better than the median of all on the other half in "
         f"{probability:.0%} of {len(logits):,} splits (PBO {probability:.2f})"
     )
     return Figure("overfitting", title, tuple(panels), note, columns=len(panels))
@@ -93,28 +94,30 @@ def cross_validation(paths: FloatArray, inside: float) -> Figure:
     marks, top = dots(values, BEST, "one out-of-sample path each", keep=[inside, 0.0])
     middle = float(np.median(values))
     marks.append(_upright(middle, top, f"median {middle:.2f}", BEST))
-    marks.append(_upright(inside, top, f"in sample {inside:.2f}", LOSS, dashed=True))
+    marks.append(_upright(inside, top, f"the winner in sample {inside:.2f}", LOSS, dashed=True))
     loses = int((values < 0.0).sum())
     heights = Axis("", "category", limits=(-0.05 * top, 1.08 * top)) if len(values) <= FEW else Axis("paths")
     title = (
-        f"Chosen anew on every training set, the Sharpe ratio is {middle:.2f} in the median of {len(values):,} "
-        f"out-of-sample paths, {inside:.2f} in sample; {loses:,} {'path is' if loses == 1 else 'paths are'} below 0"
+        f"Chosen anew by Sharpe ratio on every training set, it is {middle:.2f} in the median of {len(values):,} "
+        f"out-of-sample paths, the winner's {inside:.2f} in sample; {loses:,} "
+        f"{'path is' if loses == 1 else 'paths are'} below 0"
     )
     return Figure("cross_validation", title, (Chart(Axis("Sharpe ratio a year"), heights, tuple(marks)),), note)
 
 
 def reality_check(maxima: FloatArray, found: float, p_value: float, against: str) -> Figure:
-    """The largest studentised difference from the baseline `against` in each resampled history, (R,), and the one found."""
+    """The largest studentised lead in Sharpe ratio over the baseline `against` in each resampled history, (R,), and the one
+    found."""
     values, note = _finite(maxima, "resampled histories")
     if not len(values):
         return Figure("reality_check", f"Reality check against {against}: no replicate to show", (), note)
-    marks, top = histogram(values, PALE, "largest difference by chance", keep=[found])
+    marks, top = histogram(values, PALE, "largest lead by chance", keep=[found])
     marks.append(_upright(found, top, f"found {found:.2f}", BEST))
     title = (
-        f"Chance alone makes a difference from {against} as large as the best one found in {p_value:.1%} of "
+        f"Chance alone makes a lead over the Sharpe ratio of {against} as large as the best one found in {p_value:.1%} of "
         f"{len(values):,} resampled histories"
     )
-    axis = f"largest mean difference from {against}, in standard errors"
+    axis = f"largest lead in Sharpe ratio over {against}, in standard errors"
     return Figure("reality_check", title, (_counted(axis, marks, "resampled histories"),), note)
 
 

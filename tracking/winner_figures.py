@@ -65,7 +65,8 @@ def importance(shares: Mapping[str, float]) -> Figure:
     words = Labels(values, at, tuple(f"{value:.0%}" for value in values), INK)
     axis = Axis("share of what moved the score", "percent", limits=(0.0, 1.2 * float(values.max()) or 1.0))
     title = f"{names[-1]} moves the score most: {values[-1]:.0%} of it"
-    note = "Share of the variance between configurations near the best (PED-ANOVA: Watanabe, Bansal, Hutter 2023)."
+    note = "How differently each is spread among the best tenth of the trials and among all, as shares of the sum (PED-ANOVA: "
+    note += "Watanabe, Bansal, Hutter 2023)."
     return Figure("importance", title, (Chart(axis, Axis("", "category", names), (bars, words)),), note)
 
 
