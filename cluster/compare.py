@@ -203,6 +203,8 @@ def _sharpe(a: Side, b: Side) -> RealDifference | str:
         return f"{' and '.join(changed)}: the winners cannot be run again"
     if a.kept.identity.data_digest != b.kept.identity.data_digest:
         return "the studies are of different data: their returns are not on the same bars"
+    if a.plan.market.digest != b.plan.market.digest:
+        return "one search saw bars that are hidden from the other: their returns are not on the same bars"
     if a.plan.market.n_scenarios > 1:
         return f"the market has {a.plan.market.n_scenarios:,} paths: there is no one series of returns"
     returns = []
@@ -246,6 +248,6 @@ def _warnings(a: Side, b: Side) -> Iterator[str]:
 def _history(side: Side) -> str:
     if side.changed:
         return "a history that is no longer there"
-    market = side.plan.market
+    market = side.plan.whole
     tickers = ", ".join(market.tickers) if market.n_assets <= 3 else f"{market.n_assets} assets"
     return f"{tickers} from {when(market.timestamps[0])} to {when(market.timestamps[-1])}"

@@ -19,8 +19,7 @@ from pydantic import (
 from cluster.study_text import short
 from cluster.study_values import Number, Section, Whole
 from search.cloud import STATISTICS, WIDEST, Cloud, too_wide
-from search.own_sampler import SEPARATOR
-from search.samplers import SAMPLERS, unknown
+from search.sampler_names import SAMPLERS, SEPARATOR, unknown
 
 
 def _sampler(value: Any) -> Any:

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cluster.worker import Inquiry, Task, Terms, from_arrow, to_arrow
+from search.periods import is_kept
 from search.points import Part
 from search.reality_check import Excess, merged
 
@@ -377,8 +378,9 @@ class Survey:
 
 
 def quarantined(task: Task, rows: int) -> pd.DataFrame:
-    """The metrics of configurations that could not be computed: none, and a status that says so."""
-    return pd.DataFrame({name: np.full(rows, np.nan) for name in task.columns} | {"status": ["quarantined"] * rows})
+    """What is said of configurations that could not be computed: no metrics, and a status that says so."""
+    nothing = {name: np.full(rows, np.nan, np.float32 if is_kept(name) else np.float64) for name in task.columns}
+    return pd.DataFrame(nothing | {"status": ["quarantined"] * rows})
 
 
 def chunk_name(tasks: Sequence[Task], task: int, first: int, rows: int) -> str:

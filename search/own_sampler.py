@@ -24,11 +24,11 @@ from kernels.errors import InputError
 from search.hint import hint
 from search.learner import Learner, SeededByTrial
 from search.quiet import quiet
+from search.sampler_names import SEPARATOR
 from search.seeds import seed_of
 from search.space import Space
 from search.suggestion import suggest
 
-SEPARATOR = ":"
 REHEARSED = 32  # made-up trials told before a sampler is tried: enough for those that first wait for some
 WHERE = "search.sampler"
 OPTIONS = "search.sampler_options"

@@ -15,8 +15,8 @@ from search import own_sampler
 from search.cloud import Cloud
 from search.cma import CovarianceAdaptation
 from search.gaussian import gaussian
-from search.hint import hint
 from search.learner import Learner
+from search.sampler_names import SAMPLERS, SEPARATOR, unknown
 from search.space import Space
 
 POINTS: Mapping[str, Callable[[Space, int, int, int], pd.DataFrame]] = {
@@ -39,18 +39,17 @@ LEARNERS: Mapping[str, Learner] = {
     "nsga2": Learner(lambda seed, batch: NSGAIISampler(seed=seed, population_size=batch), smallest_batch=2),
     "gp": Learner(lambda seed, batch: gaussian(seed), needs="torch"),
 }
-SAMPLERS = (*POINTS, *LEARNERS)
 PACKAGES = {"torch": "PyTorch"}  # by the module that a learner needs, as its makers call them
 
 
 def learner(sampler: str, options: Mapping[str, Any] | None = None) -> Learner:
     """The learner of that name, or a user's own `package.module:ClassName`; InputError where that is none."""
-    return own_sampler.learner(sampler, options or {}) if own_sampler.SEPARATOR in sampler else LEARNERS[sampler]
+    return own_sampler.learner(sampler, options or {}) if SEPARATOR in sampler else LEARNERS[sampler]
 
 
 def spec(sampler: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The sampler in plain values (JSON): equal for equal proposals."""
-    if own_sampler.SEPARATOR not in sampler:
+    if SEPARATOR not in sampler:
         return {"sampler": sampler}
     return {"sampler": sampler, **own_sampler.spec(sampler, options or {})}
 
@@ -72,7 +71,7 @@ def check(
     cut off where the study file seems to ask for all of it.
     """
     problems: list[str] = []
-    own = own_sampler.SEPARATOR in sampler
+    own = SEPARATOR in sampler
     if sampler not in SAMPLERS and not own:
         problems.append(f"search.sampler: {unknown(sampler)}")
     if options and not own:
@@ -123,14 +122,6 @@ def check(
     if problems:
         raise InputError(problems)
     return count
-
-
-def unknown(sampler: str) -> str:
-    """What to do instead of a sampler that is none."""
-    return (
-        f"{sampler!r} is unknown; {hint(sampler, SAMPLERS, 'samplers')}, "
-        "or one of your own as package.module:ClassName or file.py:ClassName"
-    )
 
 
 def _unfit(sampler: str, space: Space, batch: int, *, pareto: bool) -> Sequence[str]:

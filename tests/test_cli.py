@@ -69,7 +69,7 @@ UNTRACKED = ("--set", "tracking.enabled=false")
 
 def test_a_run_tells_what_it_did_where_no_terminal_is(folder: Path, hedgegrid: Command) -> None:
     assert hedgegrid("run", "small.yaml") == 0
-    assert "small  tsmom_hedge on 2 assets x 300 bars, 14 configurations (8,400 bar-steps)" in hedgegrid.out
+    assert "small  tsmom_hedge on 2 assets x 225 bars, 14 configurations (6,300 bar-steps)" in hedgegrid.out
     assert "backend numpy: asked for; this process" in hedgegrid.out
     assert f"best of {TRIALS} trials beside the baselines" in hedgegrid.out
     assert re.search(r"trial \d+ .* of 4", hedgegrid.out)
@@ -190,7 +190,7 @@ def test_a_plan_runs_nothing_and_writes_nothing(folder: Path, hedgegrid: Command
     assert hedgegrid("plan", "small.yaml") == 0
     assert sorted(folder.rglob("*")) == before
     for words in (
-        "2 assets x 300 bars, 2020-01-01 to 2020-10-26",
+        "2 assets x 225 bars, 2020-01-01 to 2020-08-12",
         f"{TRIALS} trials and 2 baselines by grid",
         "configurations, in batches of 5",
         "hedge_threshold, hedge_strength",

@@ -227,7 +227,8 @@ for path in sorted(Path(".").glob("*.yaml")):
 study = Study.open(plan.folder, "x", plan.space, plan.targets, sampler="tpe", trials=24, batch=8, seed=3)
 engine = plan.task.engine()
 while batch := study.ask():
-    print(study.tell(batch, engine.metrics(batch.configurations))[["rebalance_days", "exposure", "score"]].to_csv())
+    measured = engine.metrics(batch.every).loc[batch.repeats.new]
+    print(study.tell(batch, measured)[["rebalance_days", "exposure", "score"]].to_csv())
 """
 
 

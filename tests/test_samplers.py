@@ -16,6 +16,7 @@ from search import samplers
 from search.cloud import Cloud
 from search.front import front_of
 from search.objectives import Objectives
+from search.sampler_names import SAMPLERS
 from search.space import Space
 from search.study import Study
 from search.targets import Targets
@@ -175,7 +176,12 @@ def test_gp_finds_a_planted_optimum_better_than_chance(tmp_path: Path) -> None:
 
 # --- several objectives
 
-PARETO = tuple(name for name in samplers.SAMPLERS if name not in ("cmaes", "gp"))
+
+def test_every_sampler_that_has_a_name_is_made() -> None:
+    assert (*samplers.POINTS, *samplers.LEARNERS) == SAMPLERS
+
+
+PARETO = tuple(name for name in SAMPLERS if name not in ("cmaes", "gp"))
 
 
 @pytest.mark.parametrize("sampler", PARETO)

@@ -18,6 +18,7 @@ from studies import Watch, option_plans, same, small_plan
 from cluster import job
 from cluster.advice import advise, say
 from cluster.cli import main
+from cluster.plan import Plan
 from cluster.portfolio import Portfolio, conclude
 from cluster.running import Outcome
 from cluster.winner import CLOSE
@@ -168,9 +169,12 @@ def test_an_end_that_is_not_reached_is_told_as_far_as_it_was_looked_for(outcome:
     found, plan = outcome.found, outcome.plan
     endless = replace(found.winner, break_even=math.inf)
     returns = np.zeros(2)
-    assert "It still earns at 64 times these costs." in " ".join(advise(plan, endless, found.baselines, returns, None))
-    dear = replace(plan, costs=Costs(option_spread=0.33))
-    assert "It still earns at 3 times these costs." in " ".join(advise(dear, endless, found.baselines, returns, None))
+
+    def told(plan: Plan) -> str:
+        return " ".join(advise(plan, endless, found.baselines, returns, verdict=found.verdict, selection=None))
+
+    assert "It still earns at 64 times these costs." in told(plan)
+    assert "It still earns at 3 times these costs." in told(replace(plan, costs=Costs(option_spread=0.33)))
 
 
 # ---- the portfolio
