@@ -85,7 +85,7 @@ def judge(
             overfitting=None if found is None else found.probability,
             reality_check=None if reality is None else reality.p_value,
             tried=chance.tried,
-            hold_out=None if unhidden is None else _on_hidden(plan, unhidden),
+            hold_out=None if unhidden is None else on_hidden(plan, unhidden),
             why=why_not,
         ),
         chance,
@@ -124,7 +124,8 @@ def on_unseen_paths(plan: Plan, winner: Winner) -> Verdict:
     )
 
 
-def _on_hidden(plan: Plan, found: Opened) -> HoldOut:
+def on_hidden(plan: Plan, found: Opened) -> HoldOut:
+    """What the verdict takes of a hold-out that was opened."""
     sharpe = float(found.rows["sharpe"].iloc[0])
     ruined = math.isnan(sharpe)  # nothing is left of its capital there
     return HoldOut(-math.inf if ruined else sharpe, *best_of(plan, found.rows.iloc[1:], "sharpe"))
