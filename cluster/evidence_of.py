@@ -9,7 +9,6 @@ import pandas as pd
 
 from cluster.evidence import CrossValidation, Evidence, HoldOut, Joint, RealityCheck, Splits, WalkForward
 from cluster.findings import Findings
-from cluster.holdout import why_nothing_is_hidden
 from cluster.plan import Plan
 from cluster.selection import Selection
 from search.verdict import Verdict as Judged
@@ -53,14 +52,8 @@ def gather(plan: Plan, found: Findings) -> Evidence:
             columns=["study", "configurations", "when"],
         ),
         dead,
-        tuple(f"{what}: {why}." for what, why in _missing(plan, selection).items()),
+        tuple(f"{what}: {why}." for what, why in selection.why_not.items()),
     )
-
-
-def _missing(plan: Plan, selection: Selection) -> dict[str, str]:
-    """What could not be asked of one history, and why."""
-    unhidden = {} if plan.holdout else {"hold-out": why_nothing_is_hidden(plan.market, plan.config.selection)}
-    return unhidden | selection.why_not
 
 
 def verdict_of(found: Judged) -> Verdict:

@@ -62,15 +62,6 @@ def hide(
     return market.until(T - hidden), Holdout(market, T - hidden)
 
 
-def why_nothing_is_hidden(market: Market | OptionMarket, selection: SelectionConfig) -> str:
-    """Of one history of which `hide` hid nothing."""
-    if selection.holdout == 0.0:
-        return "selection.holdout is 0"
-    if not isinstance(market, Market):
-        return "of options none can be, since a cycle would be cut"
-    return "its history is too short to hide a part"
-
-
 def _too_short(bars: int, hidden: int, looks_back: int, rule: str, share: float) -> str:
     least, most = (looks_back + 1) / bars, (bars - looks_back - 2) / bars
     told = f"selection.holdout: {share:g} of {bars:,} bars hides {hidden:,} and shows {bars - hidden:,}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from cluster.holdout import why_nothing_is_hidden
 from cluster.plan import Plan
 from cluster.selection import Selection
 from search.luck import SURE, Luck
@@ -83,8 +82,11 @@ def _beside(plan: Plan, found: Selection) -> list[str]:
 
 def _hidden(plan: Plan, found: Selection) -> str:
     if plan.holdout is None:
-        why = why_nothing_is_hidden(plan.market, plan.config.selection)
-        return f"No bars were hidden from this search ({why}): every number is in sample."
+        return (
+            "No bars were hidden from this search: every number is in sample (selection.holdout)."
+            if plan.config.selection.holdout == 0.0
+            else "The history is too short to hide a part of it: every number is in sample."
+        )
     if found.opened is None:
         stamps = plan.holdout.market.timestamps.astype("datetime64[D]")
         return (

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from cluster.holdout import why_nothing_is_hidden
 from cluster.plan import Plan
 from cluster.winner import engine_for
 from kernels.errors import InputError
-from kernels.market import FloatArray, Market
+from kernels.market import FloatArray
 from kernels.metrics import metrics
 from search.manifest import Manifest
 
@@ -92,6 +91,9 @@ def _nothing_hidden(plan: Plan) -> str:
             f"{plan.folder}: no bars were hidden from this study, since its market has {plan.market.n_scenarios:,} simulated "
             "paths; its winner is tried on unseen ones when it ends (best.yaml, on_unseen_paths)"
         )
-    why = why_nothing_is_hidden(plan.market, plan.config.selection)
-    way = "with selection.holdout" if isinstance(plan.market, Market) else "up to an earlier market.end"
-    return f"{plan.folder}: no bars were hidden from this study ({why}); search under another name {way}"
+    why = (
+        "selection.holdout is 0" if plan.config.selection.holdout == 0.0 else "its history is too short to hide a part"
+    )
+    return (
+        f"{plan.folder}: no bars were hidden from this study ({why}); search under another name with selection.holdout"
+    )

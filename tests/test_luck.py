@@ -104,8 +104,8 @@ def test_a_study_says_what_luck_would_show(tmp_path: Path, monkeypatch: pytest.M
     chance = found.selection.luck
     assert chance.tried == len(table) == plan.trials
     assert (chance.expected, chance.deflated) == pytest.approx((expected, float(dsr)))
-    (told,) = (sentence for sentence in found.advice if "worthless" in sentence)
-    assert f"The best of {plan.trials} " in told
+    (told,) = (sentence for sentence in found.advice if "worthless configurations" in sentence)
+    assert f"The best of {plan.trials} worthless configurations" in told
     assert ("is more than luck" in told) == (chance.deflated >= 0.95)
     assert yaml.safe_load((plan.folder / "best.yaml").read_text())["luck"]["deflated"] == chance.deflated
 
