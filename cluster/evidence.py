@@ -17,10 +17,11 @@ from tracking.report import Verdict
 
 @dataclass(frozen=True, slots=True)
 class HoldOut:
-    """The bars that the search has not seen. `opened` says when, each time: once is as it should be, never is not yet.
+    """The bars that the search has not seen. `opened` says when they were looked at: by other studies of the same data, which
+    should not be, and last by this one, where `metrics` are known.
 
-    `metrics` (None until it is opened) has the winner and the baselines as rows, index: labels as in `Findings.compared`;
-    columns: metrics by their names in results, `margin_<metric>`, and score where there is one.
+    `metrics` (None until this study opened it) has the winner and the baselines as rows, index: labels as in
+    `Findings.compared`; columns: metrics by their names in results, `margin_<metric>`, and score where there is one.
     """
 
     first: str

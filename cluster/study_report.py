@@ -115,12 +115,18 @@ def _out_of_sample(plan: Plan, evidence: Evidence) -> list[Part]:
     held = evidence.holdout
     if held:
         bars = f"The hold-out, {held.bars:,} bars from {held.first} to {held.last}, was not visible to the search"
-        often = len(held.opened)
-        if not often:
-            parts.append(f"{bars}. It has not been opened: `hedgegrid validate` opens it, once.")
-        else:
-            once = "It was opened once" if often == 1 else f"It was opened {often} times, which is {often - 1} too many"
-            parts.append(f"{bars}. {once}: {', '.join(held.opened)}. What it showed stands beside the targets above.")
+        before = held.opened if held.metrics is None else held.opened[:-1]
+        seen = (
+            f" It is no longer unseen: other studies of this data opened it before, {', '.join(before)}."
+            if before
+            else ""
+        )
+        told = (
+            "It has not been opened: `hedgegrid validate` opens it, once."
+            if held.metrics is None
+            else f"It was opened once: {held.opened[-1]}. What it showed stands beside the targets above."
+        )
+        parts.append(f"{bars}. {told}{seen}")
     walk = evidence.walk_forward
     if walk is not None:
         begins = walk.folds["test_from"].to_numpy(dtype="datetime64[us]")

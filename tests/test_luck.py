@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from studies import run_one, small_plan
 
 from cluster import output
+from cluster.selection_advice import lucky
 from kernels.errors import InputError
 from search.bootstrap import block_length, resample, weights
+from search.luck import luck
 from search.overfitting import overfitting
 from search.reality_check import Excess, excess, merged
 from search.sharpe import (
@@ -109,6 +111,20 @@ def test_a_study_says_what_luck_would_show(tmp_path: Path, monkeypatch: pytest.M
 
 
 # ---- the difference from a baseline
+
+
+@pytest.mark.parametrize(
+    ("apart", "named"), [(0.1, "worthless configurations that differ as these do"), (2.0, "independent")]
+)
+def test_what_is_taken_for_luck_is_named(apart: float, named: str) -> None:
+    tried = np.random.default_rng(0).normal(0.0, apart, 80)
+    noise = {"skew": 0.0, "kurtosis": 3.0, "bars": 2191, "bars_per_year": 365.0}
+    told = lucky(luck(tried, tried=80, effective=80.0, sharpe=1.93, **noise), 1.93)
+    assert f"The best of 80 {named}" in told
+    assert (
+        "6.0 years to keep their best at a Sharpe ratio of 1 by luck, and these are 6.0: on the line of pure luck"
+        in told
+    )
 
 
 def test_no_difference_is_found_as_often_as_it_should_be() -> None:

@@ -114,7 +114,9 @@ def test_the_report_of_a_study_is_whole_quiet_and_legible(demo: Outcome, tab: Pa
         assert sentence in text
     for heading in ("What to do", "Targets", "Equity and drawdown", "Plateau or spike", "Costs", "What was searched"):
         assert f"\n{heading}\n" in text
-    assert demo.found.verdict.line.split(": ", 1)[1] in text
+    assert demo.found.verdict.label in text
+    wanted = tab.run("[...document.querySelectorAll('.verdict tr td:nth-child(3)')].map(cell => cell.innerText)")
+    assert wanted == [f"{rule.sign} {rule.limit:g}" for rule in demo.found.verdict.rules]  # broken or not
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -189,12 +191,14 @@ def test_words_of_a_study_are_never_markup(demo: Outcome, figures: list[Figure],
     assert [address for address in tab.requests if "127.0.0.1" in address] == []
 
 
-def test_a_market_of_many_paths_says_why_there_is_no_verdict(tab: Page, tmp_path: Path, undrawn: None) -> None:
+def test_a_market_of_many_paths_is_judged_by_other_paths_and_says_what_is_not_there(
+    tab: Page, tmp_path: Path, undrawn: None
+) -> None:
     outcome = run_one(option_plans(tmp_path)[0])
     for width in WIDTHS:
         text = look(tab, outcome.folder / "report.html", width)
         assert "this market has 25 paths" in text
-        assert outcome.found.verdict.line.split(": ", 1)[1] in text
+        assert outcome.found.verdict.label in text
         assert "The hedge" in text
         assert tab.run("document.getElementById('paths') !== null")
 
