@@ -11,6 +11,7 @@ from cluster.evidence import CrossValidation, Evidence, HoldOut, Joint, RealityC
 from cluster.findings import Findings
 from cluster.plan import Plan
 from cluster.selection import Selection
+from cluster.validation import nothing_hidden
 from search.verdict import Verdict as Judged
 from tracking.report import Rule, Verdict
 
@@ -52,7 +53,10 @@ def gather(plan: Plan, found: Findings) -> Evidence:
             columns=["study", "configurations", "when"],
         ),
         dead,
-        tuple(f"{what}: {why}." for what, why in selection.why_not.items()),
+        (
+            *([f"hold-out: {nothing_hidden(plan)}."] if plan.holdout is None else []),
+            *(f"{what}: {why}." for what, why in selection.why_not.items()),
+        ),
     )
 
 

@@ -23,6 +23,7 @@ def judgement(found: Selection, bars_per_year: float) -> dict[str, Any]:
             label: {"sharpe_difference": d.difference * annual, "error": d.error * annual, "p_value": d.p_value}
             for label, d in found.against.items()
         },
+        "better_than_baseline_in": found.ahead,  # share of resampled histories, of the first of these
         "overfitting": None
         if found.overfitting is None
         else {"probability": found.overfitting.probability, "loss": found.overfitting.loss},

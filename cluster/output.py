@@ -143,6 +143,7 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
 def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame) -> None:
     """The study's note, the metrics of its best trial and its files, as they stand in its folder, on its own run."""
     top = best.to_dict("records")[0]
+    verdict: str = yaml.safe_load((plan.folder / "best.yaml").read_text(encoding="utf-8"))["verdict"]
     for name in ("study.yaml", "best.yaml", "advice.md"):
         recorder.text(name, (plan.folder / name).read_text(encoding="utf-8"))
     for name in ("paths.parquet", study_report.NAME, *((FRONT,) if plan.objectives else ())):
@@ -156,6 +157,7 @@ def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame) -> None:
         tags={
             "best_trial": str(int(top["trial"])),
             "targets_met": f"{int(top['targets_met'])} of {len(plan.targets.metrics)}",
+            "verdict": verdict,
         },
     )
 

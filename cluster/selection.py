@@ -21,7 +21,7 @@ from cluster.winner import Winner, engine_for
 from kernels.blocks import Blocks
 from kernels.errors import InputError
 from kernels.market import FloatArray
-from search.joint import Joint, joint
+from search.joint import Joint, ahead, joint
 from search.looks import Looks
 from search.luck import Luck, luck
 from search.overfitting import Overfitting, overfitting
@@ -39,7 +39,8 @@ REPLICATES = 1000  # resampled histories of the winner alone
 class Selection:
     """What was found of a winner; None where it could not be asked, and `why_not` says why, by name.
 
-    `against` has the difference of the winner's Sharpe ratio (per bar) from each baseline's, the one to beat first;
+    `against` has the difference of the winner's Sharpe ratio (per bar) from each baseline's, the one to beat first; `ahead`
+    in what share of resampled histories the winner is better than that one, by target;
     `sharpes` (N,) are those a year of every valid configuration. `opened_before` are the studies that opened the bars hidden
     from this one before it did, and when.
     """
@@ -48,6 +49,7 @@ class Selection:
     luck: Luck
     sharpes: FloatArray
     against: dict[str, SharpeDifference]
+    ahead: dict[str, float]
     overfitting: Overfitting | None
     purged: Purged | None
     walked: Walked | None
@@ -91,6 +93,7 @@ def judge(
         chance,
         tried.sharpes,
         against,
+        _ahead(plan, winner, rows, next(iter(against), None)),
         found,
         crossed,
         walked,
@@ -193,6 +196,21 @@ def _blocks(plan: Plan, tried: Tried, why_not: dict[str, str]) -> tuple[Overfitt
     except InputError as error:
         why_not[asked[1]] = " ".join(error.problems)
     return overfitting(bars, tried.r1, tried.r2), crossed
+
+
+def _ahead(plan: Plan, winner: Winner, rows: pd.DataFrame, baseline: str | None) -> dict[str, float]:
+    """How often the winner is better than the baseline to beat, in histories that might have been."""
+    if baseline is None:
+        return {}
+    table = rows.loc[[baseline], [p.name for p in plan.strategy.parameters]].reset_index(drop=True)
+    return ahead(
+        winner.bars,
+        engine_for(plan, table).bars(table),
+        plan.targets,
+        plan.market.bars_per_year,
+        replicates=REPLICATES,
+        seed=plan.config.search.seed,
+    )
 
 
 def _against(plan: Plan, rows: pd.DataFrame) -> dict[str, SharpeDifference]:

@@ -84,6 +84,9 @@ def _walked(found: Selection) -> str:
 
 def _beside(plan: Plan, found: Selection) -> list[str]:
     told = [f"{different(each, plan.market.bars_per_year, label)}." for label, each in list(found.against.items())[:1]]
+    if found.ahead:
+        shares = ", ".join(f"{metric} {share:.0%}" for metric, share in found.ahead.items())
+        told.append(f"Resampled histories in which it is better than {next(iter(found.against))}: {shares}.")
     if found.reality is not None:
         p, baseline = found.reality.p_value, found.reality.baseline or "cash"
         clear = "more" if p <= UNLIKELY else "not more"

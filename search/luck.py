@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from kernels.market import FloatArray
-from search.sharpe import deflated_sharpe, minimum_years, worthless_spread
+from search.sharpe import deflated_sharpe, minimum_years, probabilistic_sharpe, worthless_spread
 
 SURE = 0.95  # probability from which a winner's Sharpe ratio counts as more than luck
 
@@ -15,6 +15,7 @@ SURE = 0.95  # probability from which a winner's Sharpe ratio counts as more tha
 class Luck:
     """What chance alone would show. Sharpe ratios a year; `deflated` is a probability, NaN where the winner never moves.
 
+    `probabilistic` is the probability that the winner's true Sharpe ratio is above zero had it been the only one tried.
     `effective` is how many independent configurations those `tried` are worth, `deflated_effective` the probability if
     only so many had been. `needed` years of data keep the best of so many worthless configurations at a Sharpe ratio of 1
     or below.
@@ -23,6 +24,7 @@ class Luck:
     tried: int
     years: float
     expected: float
+    probabilistic: float
     deflated: float
     effective: float
     deflated_effective: float
@@ -56,5 +58,6 @@ def luck(
     spread = worthless_spread(sharpes / annual, bars)
     deflated, best = deflated_sharpe(sharpe / annual, bars, skew, kurtosis, trials=tried, spread=spread)
     of_effective, _ = deflated_sharpe(sharpe / annual, bars, skew, kurtosis, trials=effective, spread=spread)
+    alone = float(probabilistic_sharpe(sharpe / annual, bars, skew, kurtosis))
     years = bars / bars_per_year
-    return Luck(tried, years, best * annual, deflated, effective, of_effective, minimum_years(tried))
+    return Luck(tried, years, best * annual, alone, deflated, effective, of_effective, minimum_years(tried))

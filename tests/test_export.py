@@ -38,8 +38,24 @@ KEYS = (
         "targets",
         "metrics",
     ),
-    *("costs", "at_dearer_costs", "break_even", "luck", "looks_at_this_data", "against_baselines", "overfitting"),
-    *("combinatorial", "walk_forward", "joint_target_probability", "plateau", "hold_out", "reality_check"),
+    *(
+        "costs",
+        "at_dearer_costs",
+        "break_even",
+        "luck",
+        "looks_at_this_data",
+        "against_baselines",
+        "better_than_baseline_in",
+    ),
+    *(
+        "overfitting",
+        "combinatorial",
+        "walk_forward",
+        "joint_target_probability",
+        "plateau",
+        "hold_out",
+        "reality_check",
+    ),
     *("notes", "data", "from", "study"),
 )
 

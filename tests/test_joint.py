@@ -14,7 +14,7 @@ from kernels.blocks import SUMS, Blocks, BlockStatistics, sums_of
 from kernels.engine import Engine, switched_off
 from kernels.metrics import catalogue_of, metrics
 from search.bootstrap import resample
-from search.joint import joint, monthly
+from search.joint import ahead, joint, monthly
 from search.targets import Targets
 
 
@@ -115,6 +115,16 @@ def history_of(returns: np.ndarray) -> BlockStatistics:
     }
     values = np.stack([own.get(name, np.zeros(len(returns))) for name in SUMS])[:, :, None]
     return BlockStatistics(Blocks(np.arange(1, len(returns) + 2), stamps), values)
+
+
+def test_what_is_better_on_every_bar_is_better_in_every_history_and_equals_are_as_good() -> None:
+    returns = np.random.default_rng(8).normal(0.0005, 0.01, 600)
+    plain, better = history_of(returns), history_of(returns + 0.001)
+    both = {"bars_per_year": 252.0, "replicates": 50, "seed": 3}
+    metrics_of = wanted(sharpe=1.0, cagr=0.1)
+    assert ahead(better, plain, metrics_of, **both) == {"sharpe": 1.0, "cagr": 1.0}
+    assert ahead(plain, better, metrics_of, **both) == {"sharpe": 0.0, "cagr": 0.0}
+    assert ahead(plain, plain, metrics_of, **both) == {"sharpe": 0.5, "cagr": 0.5}
 
 
 def test_ruin_meets_no_target_and_counts_among_the_worst() -> None:
