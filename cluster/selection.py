@@ -69,7 +69,7 @@ def judge(
         return None
     why_not: dict[str, str] = {}
     looks = looks_of(plan)
-    chance = _luck(plan, tried, rows.iloc[0], max(looks.configurations, distinct))
+    chance = chance_of(plan, tried, rows.iloc[0], max(looks.configurations, distinct))
     found, crossed = _blocks(plan, tried, why_not)
     against = _against(plan, rows)
     reality = surveying.kept(study.manifest)
@@ -83,6 +83,7 @@ def judge(
         of_history(
             deflated=chance.deflated,
             overfitting=None if found is None else found.probability,
+            loss=None if found is None else found.loss,
             reality_check=None if reality is None else reality.p_value,
             tried=chance.tried,
             hold_out=None if unhidden is None else on_hidden(plan, unhidden),
@@ -156,7 +157,7 @@ def _not_walked(plan: Plan) -> str:
     return "nothing could be computed on some fold" if plan.periods.folds else short
 
 
-def _luck(plan: Plan, tried: Tried, winner: pd.Series[Any], count: int) -> Luck:
+def chance_of(plan: Plan, tried: Tried, winner: pd.Series[Any], count: int) -> Luck:
     """What chance would show of all that was tried on this data."""
     sharpe, skew, kurtosis = (float(winner[plan.space.measured(name)]) for name in ("sharpe", "skew", "kurtosis"))
     sample = tried.sample
