@@ -21,7 +21,7 @@ from cluster.identity import identify
 from cluster.plan import Plan, make_plan, open_study
 from cluster.selection import Selection, chance_of, judge
 from cluster.walk_forward import walk_forward
-from cluster.winner import examine
+from cluster.winner import engine_for
 from cluster.work import Surveyed
 from cluster.worker import Inquiry, Worker
 from kernels import Market
@@ -108,8 +108,9 @@ def judged(plan: Plan, returns: FloatArray) -> tuple[Selection, float]:
             excess, _ = worker.survey(0, 0, study.trials, Inquiry(survey.terms, None))
             surveying.keep(study, survey, Surveyed(excess, 0, True))
         best = study.best(1)
-        winner, rows = examine(plan, study, best, baselines), compared(best, baselines)
-        found = judge(plan, study, tried.read(plan, study), winner, rows, study.distinct)
+        row = best[[p.name for p in plan.strategy.parameters]]
+        bars = engine_for(plan, row).bars(row)
+        found = judge(plan, study, tried.read(plan, study), bars, compared(best, baselines), study.distinct)
         release(plan.folder)
     assert found is not None
     return found, float(best["sharpe"].iloc[0])
@@ -155,9 +156,10 @@ def verdicts(_: Market) -> Table:
         f"{STUDIES} studies on each of two kinds of market: how often the winner is said to be supported",
         ("market", "studies", "winner's Sharpe, median", "supported", "rules broken"),
         tuple(rows),
-        f"One asset, {YEARS} years of days. Noise: independent normal returns. Trends: drifts of {DRIFT:.2%} a day, up or down "
-        f"for {TREND_BARS[0]} to {TREND_BARS[1] - 1} days, under the same noise of {VOLATILITY:.0%}. Each study is a grid of 16 momentum "
-        "rules of `tsmom_hedge` after costs, judged against cash by deflated Sharpe, PBO and the reality check over 200 histories.",
+        f"One asset, {YEARS} years of days. Noise: independent normal returns. Trends: drifts of {DRIFT:.2%} a day, up or "
+        f"down for {TREND_BARS[0]} to {TREND_BARS[1] - 1} days, under the same noise of {VOLATILITY:.0%}. Each study is a grid "
+        "of 16 momentum rules of `tsmom_hedge` after costs, judged against cash by deflated Sharpe, PBO and the reality check "
+        "over 200 histories.",
     )
 
 

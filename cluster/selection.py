@@ -18,7 +18,7 @@ from cluster.tried import Tried
 from cluster.validation import Opened, opened
 from cluster.walk_forward import Walked, walk_forward
 from cluster.winner import Winner, engine_for
-from kernels.blocks import Blocks
+from kernels.blocks import Blocks, BlockStatistics
 from kernels.errors import InputError
 from kernels.market import FloatArray
 from search.joint import Joint, joint
@@ -61,10 +61,11 @@ class Selection:
 
 
 def judge(
-    plan: Plan, study: Study, tried: Tried, winner: Winner, rows: pd.DataFrame, distinct: int
+    plan: Plan, study: Study, tried: Tried, bars: BlockStatistics, rows: pd.DataFrame, distinct: int
 ) -> Selection | None:
     """Judge the first of `rows`, the winner, beside the others, the baselines (index: labels); None where there are many
-    paths (`on_unseen_paths`). `distinct` configurations were tried in this study."""
+    paths (`on_unseen_paths`). `bars` are the winner's statistics bar by bar; `distinct` configurations were tried in this
+    study."""
     if plan.periods is None:
         return None
     why_not: dict[str, str] = {}
@@ -97,7 +98,7 @@ def judge(
         walked,
         reality,
         joint(
-            winner.bars,
+            bars,
             plan.targets,
             plan.market.bars_per_year,
             replicates=REPLICATES,
@@ -161,11 +162,11 @@ def chance_of(plan: Plan, tried: Tried, winner: pd.Series[Any], count: int) -> L
     """What chance would show of all that was tried on this data."""
     sharpe, skew, kurtosis = (float(winner[plan.space.measured(name)]) for name in ("sharpe", "skew", "kurtosis"))
     sample = tried.sample
-    returns = engine_for(plan, sample).returns(sample)
+    correlation = average_correlation(engine_for(plan, sample).returns(sample)) if len(sample) else 0.0
     return luck(
         tried.sharpes,
         tried=count,
-        effective=effective_trials(count, average_correlation(returns)),
+        effective=effective_trials(count, correlation),
         sharpe=sharpe,
         skew=skew,
         kurtosis=kurtosis,
