@@ -24,6 +24,7 @@ from benchmarks import (
     scaling,
     search,
     table,
+    verdict,
 )
 from benchmarks.table import Table
 from kernels.market import Market
@@ -39,12 +40,19 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "pool": (pool.measured, pool.real, pool.simulated),
     "reality": (reality.added,),
     "million": (million.study,),
+    "verdict": (verdict.verdicts, verdict.seconds),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
-SLOW = ("search", "landscapes", "million")  # forty, four and ten minutes: only where they are asked for
+SLOW = (
+    "search",
+    "landscapes",
+    "million",
+    "verdict",
+)  # forty, four, ten and three minutes: only where they are asked for
 MARKETS: dict[str, Callable[[], tuple[Market | OptionMarket, str]]] = {
     "search": search.market,
     "landscapes": landscapes.market,
+    "verdict": verdict.market,
     "options": option_case.market,
 }  # others: cases.market
 WIDTH = 130  # of what is written to a file or a pipe

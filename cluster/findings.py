@@ -57,7 +57,7 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     returns = paths.loc[paths["label"] == rows.index[0], "total_return"].to_numpy()
     everything = tried.read(plan, study)
     distinct, dead = study.distinct, look_for_dead(plan, study, best)
-    selection = judge(plan, study, everything, winner, rows, distinct)
+    selection = judge(plan, study, everything, winner.bars, rows, distinct)
     verdict = selection.verdict if selection else on_unseen_paths(plan, winner)
     front = study.front()
     advice = advise(plan, winner, baselines, returns, verdict=verdict, selection=selection)

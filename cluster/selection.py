@@ -18,7 +18,7 @@ from cluster.tried import Tried
 from cluster.validation import Opened, opened
 from cluster.walk_forward import Walked, walk_forward
 from cluster.winner import Winner, engine_for
-from kernels.blocks import Blocks
+from kernels.blocks import Blocks, BlockStatistics
 from kernels.errors import InputError
 from kernels.market import FloatArray
 from search.joint import Joint, ahead, joint
@@ -63,15 +63,16 @@ class Selection:
 
 
 def judge(
-    plan: Plan, study: Study, tried: Tried, winner: Winner, rows: pd.DataFrame, distinct: int
+    plan: Plan, study: Study, tried: Tried, bars: BlockStatistics, rows: pd.DataFrame, distinct: int
 ) -> Selection | None:
     """Judge the first of `rows`, the winner, beside the others, the baselines (index: labels); None where there are many
-    paths (`on_unseen_paths`). `distinct` configurations were tried in this study."""
+    paths (`on_unseen_paths`). `bars` are the winner's statistics bar by bar; `distinct` configurations were tried in this
+    study."""
     if plan.periods is None:
         return None
     why_not: dict[str, str] = {}
     looks = looks_of(plan)
-    chance = _luck(plan, tried, rows.iloc[0], max(looks.configurations, distinct))
+    chance = chance_of(plan, tried, rows.iloc[0], max(looks.configurations, distinct))
     found, crossed = _blocks(plan, tried, why_not)
     against = _against(plan, rows)
     reality = surveying.kept(study.manifest)
@@ -85,6 +86,7 @@ def judge(
         of_history(
             deflated=chance.deflated,
             overfitting=None if found is None else found.probability,
+            loss=None if found is None else found.loss,
             reality_check=None if reality is None else reality.p_value,
             tried=chance.tried,
             hold_out=None if unhidden is None else on_hidden(plan, unhidden),
@@ -99,7 +101,7 @@ def judge(
         walked,
         reality,
         joint(
-            winner.bars,
+            bars,
             plan.targets,
             plan.market.bars_per_year,
             replicates=REPLICATES,
@@ -159,15 +161,15 @@ def _not_walked(plan: Plan) -> str:
     return "nothing could be computed on some fold" if plan.periods.folds else short
 
 
-def _luck(plan: Plan, tried: Tried, winner: pd.Series[Any], count: int) -> Luck:
+def chance_of(plan: Plan, tried: Tried, winner: pd.Series[Any], count: int) -> Luck:
     """What chance would show of all that was tried on this data."""
     sharpe, skew, kurtosis = (float(winner[plan.space.measured(name)]) for name in ("sharpe", "skew", "kurtosis"))
     sample = tried.sample
-    returns = engine_for(plan, sample).returns(sample)
+    correlation = average_correlation(engine_for(plan, sample).returns(sample)) if len(sample) else 0.0
     return luck(
         tried.sharpes,
         tried=count,
-        effective=effective_trials(count, average_correlation(returns)),
+        effective=effective_trials(count, correlation),
         sharpe=sharpe,
         skew=skew,
         kurtosis=kurtosis,

@@ -168,6 +168,6 @@ def largest_multiple(costs: Costs) -> float:
     >>> round(largest_multiple(Costs(fee_bps=5.0, option_spread=0.25)), 2), largest_multiple(Costs(0.0, 0.0))
     (3.96, 0.0)
     """
-    if costs.times(2.0).fractions == costs.fractions:
+    if costs.times(0.5).fractions == costs.fractions:
         return 0.0
     return min(9_999.0 / max(costs.fee_bps, costs.slippage_bps, 1e-9), 0.99 / max(costs.option_spread, 1e-9))

@@ -4,7 +4,8 @@ A winner is `supported` where no rule is broken, `not supported` where one is, a
 everything that was tried could not be computed. Rules on one history:
 
     deflated Sharpe >= 0.95     the best of all that was tried on this data is more than luck
-    PBO <= 0.5                  choosing the best on half of the history finds one of the better half on the rest
+    PBO <= 0.5                  choosing the best on half of the history finds one of the better half on the rest;
+                                or, where many are as good, the choice loses money on at most 1 of 20 such rests
     reality check p <= 0.05     it beats the baseline by more than the best of as many would by luck
     hold-out Sharpe > 0, and at least the best baseline's there     once it was opened
 
@@ -99,18 +100,22 @@ def of_history(
     overfitting: float | None,
     reality_check: float | None,
     tried: int,
+    loss: float | None = None,
     hold_out: HoldOut | None = None,
     why: Mapping[str, str] | None = None,
 ) -> Verdict:
     """The verdict on one history, after `tried` configurations in all on this data.
 
     None or NaN is what could not be computed, `why` by the rule's name (`DEFLATED`, `PBO`, `REALITY_CHECK`). A hold-out that
-    was not opened is no rule.
+    was not opened is no rule. `overfitting` is PBO, `loss` how often the choice on one half loses money on the other: where
+    all are equally good, whichever was best on one half is often below the median of the other, and none the worse for it.
 
     >>> of_history(deflated=0.41, overfitting=0.62, reality_check=0.04, tried=80).line
     'not supported: deflated Sharpe 0.41 < 0.95, PBO 0.62 > 0.5'
     >>> of_history(deflated=0.99, overfitting=0.11, reality_check=0.004, tried=80).line
     'supported: deflated Sharpe 0.99 >= 0.95, PBO 0.11 <= 0.5, reality check p 0.004 <= 0.05'
+    >>> of_history(deflated=0.99, overfitting=0.62, loss=0.01, reality_check=0.004, tried=80).line
+    'supported: deflated Sharpe 0.99 >= 0.95, loss on the other half 0.01 <= 0.05, reality check p 0.004 <= 0.05'
     >>> of_history(deflated=0.99, overfitting=0.11, reality_check=None, tried=80, why={REALITY_CHECK: "no baseline"}).line
     'supported: deflated Sharpe 0.99 >= 0.95, PBO 0.11 <= 0.5; not judged: reality check (no baseline)'
     """
@@ -129,7 +134,7 @@ def of_history(
     if DEFLATED in known:
         rules.append(Rule(DEFLATED, known[DEFLATED][0], ">=", SURE, known[DEFLATED][1]))
     if PBO in known:
-        rules.append(Rule(PBO, known[PBO][0], "<=", EVEN, known[PBO][1]))
+        rules.append(_choosing(*known[PBO], loss))
     if REALITY_CHECK in known:
         rules.append(
             Rule(f"{REALITY_CHECK} p", known[REALITY_CHECK][0], "<=", LEVEL, known[REALITY_CHECK][1], digits=3)
@@ -179,6 +184,17 @@ def of_paths(
         told = f"the score on paths no search has seen is above that of {whose}"
         rules.append(Rule("score on unseen paths", score, ">", baseline, told, of=whose))
     return _verdict(rules, _missing([UNSEEN] if met is None else [], why), needed=UNSEEN)
+
+
+def _choosing(overfitting: float, explained: str, loss: float | None) -> Rule:
+    """Whether choosing does good; or no harm, where it does not matter which is chosen."""
+    if overfitting > EVEN and loss is not None and loss <= LEVEL:
+        told = (
+            "how often the best on half of the history loses money on the rest; it often ranks low there "
+            f"(PBO {overfitting:.2f}), but among others that are as good"
+        )
+        return Rule("loss on the other half", loss, "<=", LEVEL, told)
+    return Rule(PBO, overfitting, "<=", EVEN, explained)
 
 
 def _verdict(rules: Sequence[Rule], missing: Mapping[str, str], *, needed: str) -> Verdict:

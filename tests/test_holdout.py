@@ -302,7 +302,7 @@ def test_a_kill_leaves_it_closed_or_open_and_a_study_that_resume_completes(
     plan = make_plan(load_study(folder / "study.yaml"), folder.parent)
     left = set()
     # steps until holdout.json stands, and some of what is written after it
-    for kill_at in [*range(1, 20, 2), *range(20, steps, max(1, (steps - 20) // 3))]:
+    for kill_at in [*range(1, 20, 3), *range(20, steps, max(1, (steps - 20) // 2))]:
         put_back()
         here = open_kept(folder)
         with pytest.raises(Killed):

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import MIXED, NUMBERS
 
-from search.looks import LOOKS, Look, looks, record, searched
+from search.looks import LOOKS, Look, Opening, looks, openings, record, record_opening, searched
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = "d" * 64
@@ -41,6 +41,23 @@ def test_a_study_counts_once_with_the_most_it_tried(tmp_path: Path) -> None:
         record(tmp_path, look("a", configurations))
     assert looks(tmp_path, DATA).studies == (look("a", 200),)
     assert len((tmp_path / LOOKS).read_text().splitlines()) == 2  # what changes nothing is not written
+
+
+def test_openings_stand_beside_looks_once_for_each_study_and_data(tmp_path: Path) -> None:
+    one, again = (Opening(DATA, "study-1", "study", 300, f"2026-11-{day}") for day in (21, 22))
+    record(tmp_path, look("a", 80))
+    for each in (one, again, Opening("other", "study-1", "study", 300, "2026-11-23")):
+        record_opening(tmp_path, each)
+    second = Opening(DATA, "study-2", "study", 250, "2026-11-24")
+    record_opening(tmp_path, second)
+    assert openings(tmp_path, DATA) == (one, second)
+    assert looks(tmp_path, DATA).studies == (look("a", 80),)
+    path = tmp_path / LOOKS
+    path.write_bytes(path.read_bytes()[:-9])  # torn: the last one is not there
+    assert openings(tmp_path, DATA) == (one,)
+    record_opening(tmp_path, second)
+    assert openings(tmp_path, DATA) == (one, second)
+    assert openings(tmp_path / "empty", DATA) == ()
 
 
 def test_what_a_study_searches_is_its_space_its_sampler_and_its_seed() -> None:
