@@ -20,7 +20,7 @@ def test_each_ticker_is_a_study_with_paths_of_its_own(tmp_path: Path) -> None:
     assert near.market.digest != far.market.digest
     outcomes = job.run([near, far], Watch())
     assert [outcome.trials for outcome in outcomes] == [6, 6]
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["calls-FAR", "calls-NEAR"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["calls-FAR", "calls-NEAR", "looks.jsonl"]
 
 
 def test_a_score_is_of_the_median_over_paths_and_the_figure_says_which_path_it_shows(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_mlflow_is_told_what_was_lost_however_the_run_ends(
     if ends:
         run_one(plan)
     else:
-        monkeypatch.setattr("cluster.running.find", lambda *_: 1 / 0)
+        monkeypatch.setattr("cluster.conclusion.find", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_one(plan)
     client = MlflowClient(tracking_uri=plan.config.tracking.uri)

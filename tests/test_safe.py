@@ -26,6 +26,7 @@ CALLS = {"eval", "read_pickle", "to_pickle", "log_model", "load_model", "unsafe_
 LOADERS = {"FileLoader"}  # of YAML: made of SafeLoader, as a test below holds
 ONCE = {
     "kernels/loading.py": {"exec", "compile"},  # a user's own strategy file is code, and is run as what it is
+    "search/own_sampler.py": {"exec", "compile"},  # as is a user's own sampler
     "kernels/backends/numba.py": {"exec", "compile"},  # source generated from a strategy
 }
 
