@@ -95,7 +95,7 @@ def judge(
         chance,
         tried.sharpes,
         against,
-        _ahead(plan, winner, rows, next(iter(against), None)),
+        _ahead(plan, bars, rows, next(iter(against), None)),
         found,
         crossed,
         walked,
@@ -200,13 +200,13 @@ def _blocks(plan: Plan, tried: Tried, why_not: dict[str, str]) -> tuple[Overfitt
     return overfitting(bars, tried.r1, tried.r2), crossed
 
 
-def _ahead(plan: Plan, winner: Winner, rows: pd.DataFrame, baseline: str | None) -> dict[str, float]:
+def _ahead(plan: Plan, bars: BlockStatistics, rows: pd.DataFrame, baseline: str | None) -> dict[str, float]:
     """How often the winner is better than the baseline to beat, in histories that might have been."""
     if baseline is None:
         return {}
     table = rows.loc[[baseline], [p.name for p in plan.strategy.parameters]].reset_index(drop=True)
     return ahead(
-        winner.bars,
+        bars,
         engine_for(plan, table).bars(table),
         plan.targets,
         plan.market.bars_per_year,
