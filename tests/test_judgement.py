@@ -86,7 +86,7 @@ def test_it_is_held_against_everywhere(tmp_path: Path) -> None:
     assert next(iter(of(found).against)) == worse
     told = " ".join(found.advice)
     assert f"that of {worse}, 95 %" in told
-    assert f"above {worse} than the best of so many" in told
+    assert f"over the Sharpe ratio of {worse} is" in told
     (other, *_), (same, *_) = of(best).against.items(), of(found).against.items()
     assert other[0] != same[0]
     pd.testing.assert_frame_equal(best.best, found.best, check_exact=True)  # the search is the same
@@ -285,10 +285,12 @@ def test_the_crypto_study_says_what_is_true_of_it(tmp_path: Path, shared_data: P
     told = (plan.folder / "advice.md").read_text()
     assert "hedge_threshold: hardly any effect between -0.05 and -0.07" in told
     assert re.search(r"that of disabled, 95 % between -\S+ and \+\S+: not significant", told)
-    assert "The best of all is not more above disabled than the best of so many would be by luck" in told
     assert (
-        "6.0 years keep the best of so many independent ones at a Sharpe ratio of 1 by luck, and these are 6.0: on the line of "
-        "pure luck" in told
+        "lead of all over the Sharpe ratio of disabled is not more than the best of so many would have by luck" in told
+    )
+    assert (
+        "it would take 6.0 years to keep their best at a Sharpe ratio of 1 by luck, and these are 6.0: on the line"
+        in told
     )
     assert found.verdict.label == "not supported"
     page = (plan.folder / "report.html").read_text()

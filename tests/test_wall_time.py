@@ -60,8 +60,8 @@ def test_every_run_says_what_its_time_went_into(tmp_path: Path, monkeypatch: pyt
     for content in (told, *told["studies"], json.loads(view.outcome_json(outcomes[:1], None))):
         assert set(view.ALWAYS) <= set(content["shares_of_time"])
     shown = StringIO()
-    view.show_tickers(Console(file=shown, width=160), outcomes, portfolio)
-    view.show_outcome(Console(file=shown, width=160), replace(outcomes[0], seconds={"backtests": 3.0, "search": 1.0}))
+    view.show_tickers(Console(file=shown, width=400), outcomes, portfolio)
+    view.show_outcome(Console(file=shown, width=400), replace(outcomes[0], seconds={"backtests": 3.0, "search": 1.0}))
     lines = [line for line in shown.getvalue().splitlines() if line.startswith("time")]
     assert lines[0].startswith("time of all: ")
     assert lines[1] == "time: 4.0 s; backtests 3.0 s (75%), search 1.0 s (25%), records 0.0 s (0%)"
