@@ -78,7 +78,7 @@ def evaluated(plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
 def again(plan: Plan, rows: pd.DataFrame) -> BlockStatistics:
     """The blocks of those configurations, backtested here."""
     table = rows[[p.name for p in plan.strategy.parameters]].reset_index(drop=True)
-    return backtest(plan.market, plan.strategy, table, costs=plan.costs, backend="numpy").statistics  # type: ignore[arg-type]
+    return backtest(plan.market, plan.strategy, table, costs=plan.costs, backend="numpy").statistics
 
 
 def folds(plan: Plan) -> tuple[Fold, ...]:
@@ -118,9 +118,9 @@ def test_what_is_kept_of_a_configuration_is_what_a_backtest_of_it_gives(studies:
 def test_the_results_of_a_study_do_not_show_it(studies: dict[str, Plan], kind: str) -> None:
     folder = studies[kind].folder
     for name in ("configs", "trials", "baselines"):
-        assert not [column for column in pd.read_parquet(folder / f"{name}.parquet") if is_kept(column)]
+        assert not [column for column in pd.read_parquet(folder / f"{name}.parquet") if is_kept(str(column))]
     study = open_study(studies[kind], resume=True)
-    assert not [column for column in study.best(1) if is_kept(column)]
+    assert not [column for column in study.best(1) if is_kept(str(column))]
 
 
 def test_nothing_that_is_kept_changes_a_metric(studies: dict[str, Plan]) -> None:
@@ -165,7 +165,7 @@ def test_each_fold_chooses_the_best_of_the_bars_before_it(walked: tuple[Plan, St
 
 def test_folds_test_the_second_half_without_a_gap_and_train_before_it(walked: tuple[Plan, Study]) -> None:
     plan, _ = walked
-    months = Blocks.monthly(plan.market)  # type: ignore[arg-type]
+    months = Blocks.monthly(plan.market)
     assert [fold.test[0] for fold in folds(plan)][1:] == [fold.test[1] for fold in folds(plan)][:-1]
     assert folds(plan)[-1].test[1] == len(months)
     half = months.bars[: folds(plan)[0].train[1]].sum()
@@ -184,7 +184,7 @@ def test_what_walking_forward_earned_is_the_returns_of_what_was_chosen(walked: t
     found = walk_forward(plan, chosen, rows)
     assert found is not None
     names = [p.name for p in plan.strategy.parameters]
-    months, parts, beside = Blocks.monthly(plan.market), [], []  # type: ignore[arg-type]
+    months, parts, beside = Blocks.monthly(plan.market), [], []
     for k, fold in enumerate(folds(plan)):
         table = pd.concat([chosen.iloc[[k]][names], rows[names]], ignore_index=True)
         returns = plan.task.engine().paths(table).returns
@@ -232,3 +232,19 @@ def test_words_have_no_drift(tmp_path: Path) -> None:
     assert study is not None
     assert study.walked is not None
     assert study.walked.drift == {}
+
+
+def test_of_very_many_configurations_evenly_taken_ones_are_compared(
+    studies: dict[str, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = studies["rolling"]  # 24 configurations
+    study = open_study(plan, resume=True)
+    whole = tried.read(plan, study)
+    monkeypatch.setattr(tried, "MOST", 10)
+    monkeypatch.setattr(tried, "SAMPLE", 4)
+    some = tried.read(plan, study)
+    assert np.array_equal(some.r1, whole.r1[:, ::3])
+    assert np.array_equal(some.r2, whole.r2[:, ::3])
+    assert some.sample.equals(whole.sample.iloc[::6].reset_index(drop=True))
+    assert np.array_equal(some.sharpes, whole.sharpes)
+    assert some.chosen.equals(whole.chosen)

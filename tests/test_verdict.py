@@ -53,6 +53,27 @@ def test_one_broken_rule_is_enough_and_is_named_alone() -> None:
         assert all(rule.explained for rule in found.rules)
 
 
+def test_a_choice_among_equals_is_no_overfitting_where_it_does_not_lose() -> None:
+    def found(overfitting: float, loss: float | None) -> Verdict:
+        return of_history(deflated=0.99, overfitting=overfitting, loss=loss, reality_check=0.01, tried=9)
+
+    equal = found(0.95, 0.03)
+    assert equal.label == "supported"
+    assert "loss on the other half 0.03 <= 0.05" in equal.line
+    assert "(PBO 0.95)" in equal.rules[1].explained
+    assert found(0.95, 0.06).line == "not supported: PBO 0.95 > 0.5"
+    assert found(0.95, None).line == "not supported: PBO 0.95 > 0.5"
+    assert "PBO 0.40 <= 0.5" in found(0.4, 0.3).line  # the choice is of the better half, whatever that half earns
+
+
+def test_a_baseline_that_is_named_is_the_one_to_beat() -> None:
+    good = {"deflated": 0.99, "overfitting": 0.1, "reality_check": 0.01, "tried": 9}
+    line = of_history(**good, hold_out=HoldOut(0.3, 0.52, "long only")).line  # type: ignore[arg-type]
+    assert line == "not supported: hold-out Sharpe 0.30 < 0.52 of long only"
+    paths = of_paths(met=4, targets=4, score=0.5, baseline=0.62, whose="unhedged")
+    assert paths.line == "not supported: score on unseen paths 0.50 <= 0.62 of unhedged"
+
+
 def test_a_hold_out_that_was_opened_is_judged() -> None:
     good = {"deflated": 0.99, "overfitting": 0.1, "reality_check": 0.01, "tried": 9}
 
