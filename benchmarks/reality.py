@@ -12,12 +12,13 @@ from benchmarks.table import Table
 from benchmarks.timing import best_seconds
 from cluster.config import load_study
 from cluster.plan import make_plan
-from cluster.surveying import REPLICATES
+from cluster.selection_config import SelectionConfig
 from cluster.worker import Inquiry, Task, Terms, Worker
 from kernels.market import Market
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK_LENGTH = 5.0  # bars
+REPLICATES = SelectionConfig().replicates
 BASELINE = '{"short_mode": "disabled", "stop_loss": null}'
 
 

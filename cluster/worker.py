@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -122,8 +123,16 @@ class Worker:
         else:
             rows = from_arrow(inquiry.rows)
         threads = self._threads or len(os.sched_getaffinity(0))
-        found = merged(check.of(returns, threads) for _, returns in self._engine(task).returns_by_launch(rows))
-        return found, time.perf_counter() - began
+        found: list[Excess] = []
+        with ThreadPoolExecutor(1, "hedgegrid-survey-beside") as beside:
+            looking: Future[Excess] | None = None  # one launch is looked at while the next one runs
+            for _, returns in self._engine(task).returns_by_launch(rows):
+                if looking:
+                    found.append(looking.result())
+                looking = beside.submit(check.of, returns, threads)
+            assert looking is not None
+            found.append(looking.result())
+        return merged(found), time.perf_counter() - began
 
     def _engine(self, task: int) -> Engine:
         if task not in self._engines:
