@@ -33,8 +33,8 @@ class Opened:
     """What the hold-out showed of the winner and the baselines.
 
     `rows` (index: their labels, the winner first) have the metrics that have a target, sharpe, total_return, score,
-    targets_met and margins. The winner was that of `trials` trials. `before` are the names of the studies that had opened
-    these bars by then, and when.
+    targets_met and margins. The winner was that of at most `trials` trials with that `patience`. `before` are the names of
+    the studies that had opened these bars by then, and when.
     """
 
     when: str
@@ -42,6 +42,7 @@ class Opened:
     last_day: str
     bars: int
     trials: int
+    patience: int | None
     before: tuple[tuple[str, str], ...]
     rows: pd.DataFrame
 
@@ -73,6 +74,7 @@ def look_behind(plan: Plan, study_id: str, compared: pd.DataFrame) -> Opened:
         str(stamps[-1]),
         plan.holdout.bars,
         plan.trials,
+        plan.config.search.patience,
         tuple((each.name, each.when) for each in opened_before(plan, study_id)),
         found[[*shown, "score", "targets_met", *margins]],
     )
@@ -102,10 +104,17 @@ def must_not_go_on(plan: Plan) -> None:
     """InputError where a study would try more after its hold-out was opened: its next winner would be chosen by those who
     have seen what was hidden."""
     found = opened(plan, Manifest(plan.folder))
-    if found is not None and plan.trials > found.trials:
+    if found is None:
+        return
+    over = f"{plan.folder}: its hold-out was opened on {found.when[:10]}, so its search is over"
+    patience = plan.config.search.patience
+    if plan.trials > found.trials:
         raise InputError(
-            f"{plan.folder}: its hold-out was opened on {found.when[:10]}, after {found.trials:,} trials, so its search is "
-            f"over, got search.trials: {plan.trials:,}; set it back, or use another name"
+            f"{over}: search.trials was {found.trials:,}, is {plan.trials:,} now; set it back, or use another name"
+        )
+    if patience != found.patience:
+        raise InputError(
+            f"{over}: search.patience was {found.patience}, is {patience} now; set it back, or use another name"
         )
 
 

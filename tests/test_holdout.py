@@ -182,7 +182,7 @@ def test_a_search_does_not_go_on_when_its_hold_out_is_open(tmp_path: Path) -> No
     run_one(plan)
     again(open_kept(plan.folder), unhide=True)
     before = files(plan.folder)
-    with pytest.raises(InputError, match=r"after 8 trials, so its search is over, got search.trials: 9"):
+    with pytest.raises(InputError, match=r"so its search is over: search\.trials was 8, is 9 now; set it back"):
         run_one(planned(tmp_path, *sobol, "search.trials=9"), resume=True)
     assert files(plan.folder) == before
     outcome = run_one(plan, resume=True)  # what was found is told again
@@ -190,12 +190,22 @@ def test_a_search_does_not_go_on_when_its_hold_out_is_open(tmp_path: Path) -> No
     assert outcome.found.selection.opened is not None
 
 
+def test_nor_does_one_that_ended_early_get_more_patience(tmp_path: Path) -> None:
+    early = (*LEARNING, "search.trials=40", "search.batch=4")
+    plan = planned(tmp_path, *early, "search.patience=1")
+    assert run_one(plan).trials < 40
+    again(open_kept(plan.folder), unhide=True)
+    with pytest.raises(InputError, match=r"search\.patience was 1, is 9 now; set it back"):
+        run_one(planned(tmp_path, *early, "search.patience=9"), resume=True)
+    assert run_one(plan, resume=True).trials < 40
+
+
 def test_whoever_is_ruined_on_the_hidden_bars_is_not_supported_and_no_match(kept: Kept) -> None:
     plan, baselines = kept.plan, [0.5, np.nan]
     rows = pd.DataFrame(
         {"sharpe": [np.nan, *baselines], "calmar": [np.nan, np.inf, -np.inf]}, ["best", *plan.baselines.index]
     )
-    shown = Opened("2026-01-01T00:00:00", "2020-01-01", "2020-02-01", 20, 12, (("other", "2025-01-01"),), rows)
+    shown = Opened("2026-01-01T00:00:00", "2020-01-01", "2020-02-01", 20, 12, None, (("other", "2025-01-01"),), rows)
     keep(plan, kept.study.manifest, "some study", shown)
     read = opened(plan, kept.study.manifest)
     assert read is not None

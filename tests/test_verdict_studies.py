@@ -12,7 +12,7 @@ import pytest
 from benchmarks.verdict import noise, told, trends
 from cluster import selection
 
-NOISE, EDGES = 24, 10
+NOISE, EDGES = 20, 10
 
 
 @pytest.fixture(scope="module", autouse=True)
