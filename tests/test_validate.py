@@ -161,7 +161,7 @@ def test_bars_that_another_study_opened_are_no_longer_unseen(
     shown = capsys.readouterr().out
     assert "these bars are no longer unseen: small opened them on" in shown
     page = (plan.folder / "report.html").read_text()
-    assert "It was opened 2 times, which is 1 too many" in page
+    assert "It is no longer unseen: other studies of this data opened it before" in page
     assert list(yaml.safe_load((plan.folder / "best.yaml").read_text())["hold_out"]["opened_before_by"]) == ["small"]
     lines = [json.loads(line) for line in (tmp_path / "runs" / LOOKS).read_text().splitlines()]
     assert [line["name"] for line in lines if "first" in line] == ["small", "second"]
