@@ -14,10 +14,15 @@ from search.looks import Look, Looks, Opening, looks, openings, record, record_o
 from search.samplers import POINTS
 
 
-def look(plan: Plan, configurations: int) -> None:
-    """Enter that the study has tried so many configurations; OSError where it cannot be written."""
+def look(plan: Plan, study_id: str, configurations: int) -> None:
+    """Enter that the study has tried so many configurations; OSError where it cannot be written.
+
+    A search of a whole history has looked at the bars that another study would hide.
+    """
     when = datetime.now(UTC).isoformat(timespec="seconds")
     record(plan.folder.parent, Look(plan.data_digest, _searched(plan), plan.config.name, configurations, when))
+    if plan.holdout is None and plan.periods is not None:
+        record_opening(plan.folder.parent, Opening(plan.data_digest, study_id, plan.config.name, 0, when))
 
 
 def looks_of(plan: Plan) -> Looks:
@@ -33,8 +38,8 @@ def open_to(plan: Plan, study_id: str, when: str) -> None:
 
 
 def opened_before(plan: Plan, study_id: str) -> tuple[Opening, ...]:
-    """When other studies opened some of the bars that are hidden from this one, the oldest first: what is hidden is
-    always the end of the data, so any opening concerns the last of them."""
+    """When other studies opened some of the bars that are hidden from this one, or searched them, the oldest first: what is
+    hidden is always the end of the data, so any opening concerns the last of them."""
     if plan.holdout is None:
         return ()
     return tuple(each for each in openings(plan.folder.parent, plan.data_digest) if each.study_id != study_id)

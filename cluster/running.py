@@ -296,7 +296,7 @@ class Running:
     def _enter_look(self) -> None:
         """Say in the ledger how many different configurations were tried on this data."""
         if self._study.done and not self.finished:
-            look(self.plan, self._study.distinct)
+            look(self.plan, self._identity.study_id, self._study.distinct)
 
     def _label_unfinished(self) -> None:
         """Say on the study's run in MLflow what was lost, of a run that does not come to `finish`."""

@@ -115,7 +115,7 @@ def _before(found: Selection) -> str:
     if not found.opened_before:
         return ""
     by = ", ".join(f"{name} on {when[:10]}" for name, when in found.opened_before)
-    return f" They are no longer unseen: opened before by {by}, on the same data."
+    return f" They are no longer unseen: opened or searched before by {by}, on the same data."
 
 
 def _opened(plan: Plan, found: Selection) -> str:

@@ -117,7 +117,7 @@ def _out_of_sample(plan: Plan, evidence: Evidence) -> list[Part]:
         bars = f"The hold-out, {held.bars:,} bars from {held.first} to {held.last}, was not visible to the search"
         before = held.opened if held.metrics is None else held.opened[:-1]
         seen = (
-            f" It is no longer unseen: other studies of this data opened it before, {', '.join(before)}."
+            f" It is no longer unseen: other studies of this data opened or searched it before, {', '.join(before)}."
             if before
             else ""
         )

@@ -37,5 +37,7 @@ def show_opened(console: Console, plan: Plan, found: Findings) -> None:
     console.print(f"targets: {wanted(plan)} (a margin of 0 or more meets its target)")
     console.print(f"[bold]{escape(found.selection.verdict.line)}[/]")
     for name, when in unhidden.before:
-        console.print(f"these bars are no longer unseen: {escape(name)} opened them on {when[:10]}", soft_wrap=True)
+        console.print(
+            f"these bars are no longer unseen: {escape(name)} opened or searched them on {when[:10]}", soft_wrap=True
+        )
     console.print(f"recorded in {plan.folder}/holdout.json: the search of these bars is over", soft_wrap=True)

@@ -154,17 +154,23 @@ def test_bars_that_another_study_opened_are_no_longer_unseen(
     market = f"market={{source: csv, path: {finished.config.market.path}, bars_per_year: 365}}"  # type: ignore[union-attr]
     plan = small_plan(tmp_path, "name=second", "selection.holdout=0.3", "tracking.enabled=false", market)
     outcome = run_one(plan)
-    assert "They are no longer unseen: opened before by small on" in told(outcome.found)
+    assert "They are no longer unseen: opened or searched before by small on" in told(outcome.found)
     assert outcome.found.selection is not None
     assert outcome.found.selection.opened is None
     main_validates(plan, capsys)
     shown = capsys.readouterr().out
-    assert "these bars are no longer unseen: small opened them on" in shown
+    assert "these bars are no longer unseen: small opened or searched them on" in shown
     page = (plan.folder / "report.html").read_text()
-    assert "It is no longer unseen: other studies of this data opened it before" in page
+    assert "It is no longer unseen: other studies of this data opened or searched it before" in page
     assert list(yaml.safe_load((plan.folder / "best.yaml").read_text())["hold_out"]["opened_before_by"]) == ["small"]
     lines = [json.loads(line) for line in (tmp_path / "runs" / LOOKS).read_text().splitlines()]
     assert [line["name"] for line in lines if "first" in line] == ["small", "second"]
+
+
+def test_bars_that_another_study_searched_are_no_longer_unseen(tmp_path: Path) -> None:
+    run_one(small_plan(tmp_path, "name=whole", "selection.holdout=0", "tracking.enabled=false"))
+    found = run_one(small_plan(tmp_path, "name=second", "tracking.enabled=false")).found
+    assert "They are no longer unseen: opened or searched before by whole on" in told(found)
 
 
 def main_validates(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
