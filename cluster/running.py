@@ -36,6 +36,8 @@ from tracking.address import TrackingError
 from tracking.machine import watched
 from tracking.recorder import Recorder
 
+COUNTED = 1_000_000  # trials of a stopped study of which the different ones are counted
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -128,8 +130,10 @@ class Running:
     def close(self) -> None:
         """Nothing is written any more when this returns; what was tried is in the ledger, however the run ended."""
         self._commits.close()
-        with suppress(OSError):  # the error that ended the run is the one to be told
-            self._enter_look()
+        with suppress(OSError, InputError):  # the error that ended the run is the one to be told
+            if not self.finished:
+                # of very many it takes a while to see which are the same, and whoever stops a run waits for it
+                self._enter_look(self._study.distinct if self._study.done <= COUNTED else self._study.done)
 
     def undo(self) -> None:
         """Leave nothing of a study that was not there before and does not begin."""
@@ -263,7 +267,7 @@ class Running:
         """Examine the winner, write, close the records. `together`: its share of what all studies waited for."""
         assert self.baselines is not None
         plan, study, recorder = self.plan, self._study, self._recorder
-        self._enter_look()
+        self._enter_look(study.distinct)
         if recorder and not self._records_all:
             with self.clock("records"):
                 recorder.record(trial_records(plan, self._identity, study.best(plan.config.tracking.max_runs)))
@@ -293,10 +297,10 @@ class Running:
             recorder.trials_url() if recorder else None,
         )
 
-    def _enter_look(self) -> None:
-        """Say in the ledger how many different configurations were tried on this data."""
-        if self._study.done and not self.finished:
-            look(self.plan, self._identity.study_id, self._study.distinct)
+    def _enter_look(self, configurations: int) -> None:
+        """Say in the ledger how many configurations were tried on this data."""
+        if configurations:
+            look(self.plan, self._identity.study_id, configurations)
 
     def _label_unfinished(self) -> None:
         """Say on the study's run in MLflow what was lost, of a run that does not come to `finish`."""

@@ -111,6 +111,7 @@ class Study:
             None  # until a sampler that learns is asked; others try what is distinct, or a sample
         )
         tables = self.tables() if patience else ()
+        self._distinct = 0, 0  # trials done, and different configurations among theirs
         self._scores = np.array([score for table in tables for score in table[self._by]], dtype=np.float64)
 
     @classmethod
@@ -235,8 +236,12 @@ class Study:
 
     @property
     def distinct(self) -> int:
-        """Different configurations evaluated, in one pass over all of them."""
-        return self.done if self.sampler == "grid" else distinct(self.space, self.configurations())
+        """Different configurations evaluated: one pass over all of them, whenever there are more."""
+        if self.sampler == "grid":
+            return self.done
+        if self._distinct[0] != self.done:
+            self._distinct = self.done, distinct(self.space, self.configurations())
+        return self._distinct[1]
 
     def ask(self) -> Batch | None:
         """The next batch without results (the same one until it is told), None when the study is done."""
