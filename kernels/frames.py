@@ -114,11 +114,12 @@ def votes(market: Market, frame: str, window: int) -> FloatArray:
     falling = (window - 1.0 - age) / window  # the oldest return is the step into the window: it has no weight
     recent = (age < window // 2).astype(np.float64)
     vote = np.zeros((len(returns) + 1, market.n_assets))
+    traded = iter(()) if made.volume is None else trailing(made.volume[1:], window)
     for bars, r in trailing(returns, window):
         parts = [_standing(r, falling), _standing(r, recent)]
         if made.volume is not None:
-            traded = np.lib.stride_tricks.sliding_window_view(made.volume[1:], window, axis=0)
-            parts.append(_standing(np.sign(r), traded[bars.start - window + 1 : bars.stop - window + 1]))
+            _, V = next(traded)
+            parts.append(_standing(np.sign(r), V))
         vote[bars.start + 1 : bars.stop + 1] = sum(parts) / len(parts)
     return np.where(made.last[:, None] >= 0, vote[made.last], 0.0)
 

@@ -10,22 +10,22 @@ import pandas as pd
 from kernels.errors import InputError
 from kernels.market import FloatArray
 
-CHUNK_BYTES = 2**24  # of one piece of windows, written out
+CHUNK_BYTES = 2**24  # of one piece of windows
 FLAT = 1e-14  # log returns that differ by less differ by the rounding of prices: a quotient of two is good to 3e-16
 
 
 def trailing(x: FloatArray, window: int) -> Iterator[tuple[slice, FloatArray]]:
     """Every full window of x (T, A), oldest value first: which bars they end at, and (bars, A, window) of a few at once.
 
-    A piece is a read-only view. Windows are worked out each by itself, so that a bar's result is the same to the bit
-    wherever the pieces, or the history, end.
+    Windows are worked out each by itself, and lie in memory the same way whatever x did, so that a bar's sums are the same
+    to the bit wherever the pieces, or the history, end.
     """
     if len(x) < window:
         return
     windows = np.lib.stride_tricks.sliding_window_view(x, window, axis=0)
     bars = max(1, CHUNK_BYTES // (8 * window * x.shape[1]))
     for first in range(0, len(windows), bars):
-        piece = windows[first : first + bars]
+        piece = np.ascontiguousarray(windows[first : first + bars])
         yield slice(first + window - 1, first + window - 1 + len(piece)), piece
 
 
