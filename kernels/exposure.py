@@ -26,15 +26,25 @@ def mean_pairwise(weight: Value, factors: Sequence[Value]) -> Value:
     A short counts as the mirrored asset: a long and a short that move as one have -1, which is told as 0. So is that of
     several positions while the correlation is not known.
     """
-    side = sign(weight)
-    held = sum_assets(as_number(weight != 0.0))
-    pairs = held * (held - 1.0)
-    return where(pairs > 0.0, maximum(_quadratic(side, factors) - held, 0.0) / maximum(pairs, 1.0), held)
+    return _mean_of_pairs(_quadratic(sign(weight), factors), weight)
 
 
 def mean_exposure(weight: Value, factors: Sequence[Value]) -> Value:
     """e = sum |w| * mean pairwise rho of the open positions, (C,): the other measure of exposure. |w| of one position."""
     return sum_assets(abs(weight)) * mean_pairwise(weight, factors)
+
+
+def exposure(weight: Value, factors: Sequence[Value], by_mean: Value) -> Value:
+    """`mean_exposure` where the condition `by_mean` holds, else `effective_exposure`: both for one pass over the factors."""
+    form = _quadratic(where(by_mean, sign(weight), weight), factors)
+    return where(by_mean, sum_assets(abs(weight)) * _mean_of_pairs(form, weight), sqrt(form))
+
+
+def _mean_of_pairs(form: Value, weight: Value) -> Value:
+    """From s' C s of the signs s: less its diagonal, over the pairs."""
+    held = sum_assets(as_number(weight != 0.0))
+    pairs = held * (held - 1.0)
+    return where(pairs > 0.0, maximum(form - held, 0.0) / maximum(pairs, 1.0), held)
 
 
 def _quadratic(x: Value, factors: Sequence[Value]) -> Value:

@@ -6,11 +6,15 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
+from factor_rule import factor_rule
 from histories import history, part
 from plane_catalogue import FACTORS, OTHER, PLANES, STARTS
+from running import agree, run, some_values
 
 from kernels import Market
+from kernels.launch import Backend
 from kernels.second_market import cross_correlation, values_as_of
 
 T, A = 300, 4
@@ -75,3 +79,23 @@ def test_no_plane_has_a_hole_once_it_is_known(name: str) -> None:
     assert WHOLE[name].shape[0] == T
     assert not np.isnan(WHOLE[name][STARTS:]).any()
     assert len(np.unique(WHOLE[name][STARTS:])) > 1
+
+
+def test_the_planes_mean_the_same_on_every_backend(backend: Backend) -> None:
+    """They are worked out once, by NumPy, and read by all backends: as banks that configurations share, and gathered."""
+    rule, rng = factor_rule(A), np.random.default_rng(8)
+    rows = pd.DataFrame({p.name: some_values(p, rng, 60) for p in rule.parameters})
+    meaning = run(MARKET, rule, rows)
+    agree(run(MARKET, rule, rows, backend), meaning, backend)
+    assert meaning.metrics["turnover"].nunique() > 25
+    unhedged = run(MARKET, rule, rows.assign(strength=0.0))
+    assert (unhedged.metrics["exposure"] > meaning.metrics["exposure"]).any()
+
+
+def test_strength_0_and_a_trigger_above_all_exposure_are_no_hedge() -> None:
+    rule = factor_rule(A)
+    rows = pd.DataFrame({"measure": ["effective", "mean"] * 2, "strength": [0.0, 0.0, 0.9, 0.9], "hedge_exposure": 1.0})
+    rows.loc[:1, "hedge_exposure"] = 0.01
+    statistics = run(MARKET, rule, rows).statistics
+    for other in (1, 2, 3):
+        assert np.array_equal(statistics.values[..., 0], statistics.values[..., other])
