@@ -13,7 +13,7 @@ from histories import history, part
 from plane_catalogue import FACTORS, OTHER, PLANES, STARTS
 from running import agree, run, some_values
 
-from kernels import Market
+from kernels import METRICS, Market
 from kernels.launch import Backend
 from kernels.second_market import cross_correlation, values_as_of
 
@@ -96,6 +96,6 @@ def test_strength_0_and_a_trigger_above_all_exposure_are_no_hedge() -> None:
     rule = factor_rule(A)
     rows = pd.DataFrame({"measure": ["effective", "mean"] * 2, "strength": [0.0, 0.0, 0.9, 0.9], "hedge_exposure": 1.0})
     rows.loc[:1, "hedge_exposure"] = 0.01
-    statistics = run(MARKET, rule, rows).statistics
+    measured = run(MARKET, rule, rows).metrics[list(METRICS)]
     for other in (1, 2, 3):
-        assert np.array_equal(statistics.values[..., 0], statistics.values[..., other])
+        assert measured.iloc[other].equals(measured.iloc[0])
