@@ -23,7 +23,7 @@ from kernels.correlation import (
     correlation_regime,
     mean_correlation,
 )
-from kernels.exposure import effective_exposure, mean_exposure, mean_pairwise
+from kernels.exposure import effective_exposure, exposure, mean_exposure, mean_pairwise
 from kernels.market import FloatArray
 from kernels.second_market import as_of, cross_correlation, values_as_of
 
@@ -144,7 +144,7 @@ def test_a_position_and_its_perfect_hedge_expose_to_nothing() -> None:
     factors = at(correlation_factors(market, WINDOW), 100)
     for weight in ([0.2, -0.2, 0.0], [0.2, 0.0, 0.2]):
         np.testing.assert_allclose(effective_exposure(np.array(weight)[:, None], factors), 0.0, atol=1e-7)
-        assert mean_exposure(np.array(weight)[:, None], factors)[0] < 1e-7
+        assert 0.0 <= mean_exposure(np.array(weight)[:, None], factors)[0] < 1e-7
     np.testing.assert_allclose(effective_exposure(np.array([[0.2], [0.3], [0.0]]), factors), 0.5, rtol=1e-9)
     np.testing.assert_allclose(beta(market, "X0", WINDOW)[100], [1.0, 1.0, -1.0], rtol=1e-9)
 
@@ -157,6 +157,11 @@ def test_mean_pairwise_is_the_mean_over_the_open_positions() -> None:
         mean_pairwise(np.array([[0.0], [0.1], [0.7], [0.0]]), factors)[0], max(0.0, C[1, 2]), **ROUNDING
     )
     assert mean_pairwise(np.zeros((4, 1)), factors)[0] == 0.0
+    unknown = at(correlation_factors(MARKET, WINDOW), WINDOW - 1)
+    assert mean_pairwise(np.ones((4, 1)), unknown)[0] == effective_exposure(np.ones((4, 1)), unknown)[0] == 0.0
+    for by_mean, measure in ((True, mean_exposure), (False, effective_exposure)):
+        weight = np.array([[0.2], [-0.1], [0.4], [0.0]])
+        assert exposure(weight, factors, np.array([by_mean])) == measure(weight, factors)
 
 
 def test_eight_longs_that_move_nearly_as_one() -> None:
