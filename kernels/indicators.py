@@ -30,6 +30,16 @@ def log_returns(market: Market) -> FloatArray:
     return returns
 
 
+def equal_weight_returns(market: Market) -> FloatArray:
+    """Mean simple return of all assets, (T,): of an index that is brought back to equal weights every bar; bar 0 has NaN.
+
+    Terms are added in the order of their size, so that another order of assets changes no bit.
+    """
+    returns = np.full(market.n_bars, np.nan)
+    returns[1:] = np.sort(market.close[1:] / market.close[:-1], axis=1).sum(axis=1) / market.n_assets - 1.0
+    return returns
+
+
 def realised_volatility(market: Market, windows: FloatArray) -> FloatArray:
     """Annualised sample standard deviation (ddof 1) of the last `windows[k]` log returns, bank (K, T, A)."""
     returns = log_returns(market)
