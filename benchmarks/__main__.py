@@ -21,6 +21,7 @@ from benchmarks import (
     options,
     pool,
     reality,
+    risk_limits,
     scaling,
     search,
     table,
@@ -39,6 +40,7 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "pool": (pool.measured, pool.real, pool.simulated),
     "reality": (reality.added,),
     "million": (million.study,),
+    "risk_limits": (risk_limits.asked, risk_limits.told, risk_limits.soaked),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
 SLOW = ("search", "landscapes", "million")  # forty, four and ten minutes: only where they are asked for
@@ -46,6 +48,7 @@ MARKETS: dict[str, Callable[[], tuple[Market | OptionMarket, str]]] = {
     "search": search.market,
     "landscapes": landscapes.market,
     "options": option_case.market,
+    "risk_limits": risk_limits.market,
 }  # others: cases.market
 WIDTH = 130  # of what is written to a file or a pipe
 PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes", "ray")

@@ -8,6 +8,7 @@ ask costs nothing; symbols with different timestamps are aligned when a pair is 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,8 @@ class Comovement:
         self._calendar: list[bytes] = []  # the timestamps of the last `lookback` returns: equal ones need no alignment
         self._unit = np.zeros((0, lookback))  # returns of each symbol, centred and of length 1
         self._rho = np.zeros((0, 0))
-        self._stale = np.zeros((0, 0), dtype=bool)
+        self._stale = np.zeros((0, 0), dtype=bool)  # pairs that must be aligned when they are next asked for
+        self._any_stale: list[bool] = []
 
     def row(self, symbol: str) -> int:
         """The number of a symbol, which is given one at its first mention."""
@@ -45,6 +47,7 @@ class Comovement:
             self._stamps.append(np.zeros(0, dtype=np.int64))
             self._logs.append(np.zeros(0))
             self._calendar.append(b"")
+            self._any_stale.append(False)
             if len(self._row) > len(self._rho):
                 self._grow(max(16, 2 * len(self._rho)))
         return self._row[symbol]
@@ -92,27 +95,35 @@ class Comovement:
             rows = [i for i in changed if self._calendar[i] == calendar]
             members = [i for i, other in enumerate(self._calendar) if other == calendar]
             # einsum adds in one order whatever the neighbours, which a matrix product does not promise
-            rho = np.clip(np.einsum("ik,jk->ij", self._unit[rows], self._unit[members]), -1.0, 1.0)
-            self._rho[np.ix_(rows, members)] = rho
-            self._rho[np.ix_(members, rows)] = rho.T
-            self._stale[np.ix_(rows, members)] = False
-            self._stale[np.ix_(members, rows)] = False
+            rho = np.einsum("ik,jk->ij", self._unit[rows], self._unit[members])
+            self._know(np.ix_(rows, members), rho)
+            self._know(np.ix_(members, rows), rho.T)
+        n = len(self._row)
+        self._any_stale = [bool(row) for row in self._stale[:n, :n].any(axis=1)]
+
+    def _know(self, where: Any, rho: Any) -> None:
+        self._rho[where] = np.clip(rho, -1.0, 1.0)
+        self._stale[where] = False
+        np.fill_diagonal(self._rho, 0.0)  # a symbol is no other symbol
+        np.fill_diagonal(self._stale, False)
 
     def find(self, name: str) -> int:
         """The number of a symbol, -1 where nothing is known of it: to ask registers nothing."""
         return self._row.get(name, -1)
 
     def correlations(self, symbol: int, others: IntArray) -> FloatArray:
-        """Correlation of one symbol with others, by row number, same shape as `others`; NaN where it is not known."""
+        """Correlation of one symbol with others, by row number, same shape as `others`.
+
+        NaN where it is not known, 0 with itself.
+        """
         if symbol < 0:
             return np.full(others.shape, np.nan)
-        stale = self._stale[symbol, others]
-        if stale.any():
-            for other in set(others[stale].tolist()):
+        if self._any_stale[symbol]:
+            for other in set(others[self._stale[symbol, others]].tolist()):
                 rho = self._aligned(symbol, other)
-                self._rho[symbol, other] = self._rho[other, symbol] = rho
-                self._stale[symbol, other] = self._stale[other, symbol] = False
-        found: FloatArray = self._rho[symbol, others]
+                self._know((symbol, other), rho)
+                self._know((other, symbol), rho)
+        found: FloatArray = self._rho[symbol].take(others)
         return found
 
     def _aligned(self, one: int, other: int) -> float:
@@ -123,7 +134,7 @@ class Comovement:
             self._unit_returns(logs[common[last]])
             for logs, common in ((self._logs[one], mine), (self._logs[other], its))
         ]
-        return float(np.clip(np.einsum("k,k->", *units), -1.0, 1.0))
+        return float(np.einsum("k,k->", *units))
 
     def _unit_returns(self, logs: FloatArray) -> FloatArray:
         """Differences of log prices (n + 1,), centred and of length 1, after zeros: (lookback,); NaN where nothing moved."""

@@ -185,21 +185,16 @@ class RiskLimits:
             return _refused("invalid_equity")
         if not limits.pyramiding and self._books.held(symbol, side):
             return _refused("position_already_exists")
-        kinds = self._exposures(symbol, side, regime)
-        exposures = [held / equity for _, _, held in kinds]
         size, multiplier = wanted / equity, 1.0
         reasons: list[str] = []
-        if not all(fits(limit, e, size) for (_, limit, _), e in zip(kinds, exposures, strict=True)):
-            with np.errstate(all="ignore"):  # a ratio beyond all numbers is a refusal, not a warning
-                left = exposure_multiplier(
-                    np.array([limit for _, limit, _ in kinds]), np.array(exposures), size
-                ).tolist()
-            for (kind, _, _), a in zip(kinds, left, strict=True):
-                if a == 0.0:
-                    return _refused(*reasons, f"{kind}_exposure_limit_exceeded")
-                if a < 1.0:
-                    reasons.append(f"{kind}_exposure_reduced_{a:.2f}")
-            multiplier = min(left)
+        for kind, limit, held in self._exposures(symbol, side, regime):
+            if fits(limit, held / equity, size):
+                continue
+            left = exposure_multiplier(limit, held / equity, size)
+            if left == 0.0:
+                return _refused(*reasons, f"{kind}_exposure_limit_exceeded")
+            multiplier = min(multiplier, left)
+            reasons.append(f"{kind}_exposure_reduced_{left:.2f}")
         close_ones, a = self._correlated(symbol, side)
         if a <= 0.0:
             return _refused(*reasons, *close_ones)
@@ -228,9 +223,10 @@ class RiskLimits:
     def _correlations(self, row: int, side: str) -> tuple[tuple[str, ...], float]:
         limits = self.limits
         harm = self._prices.correlations(row, self._rows) * (self._signs * SIGN[side])
-        beyond = np.flatnonzero(~(harm <= limits.correlation_limit) & (self._rows != row))
-        if not beyond.size or limits.correlation_cut == 0.0:
+        within = harm <= limits.correlation_limit
+        if within.all() or limits.correlation_cut == 0.0:
             return (), 1.0
+        beyond = np.flatnonzero(~within)
         multipliers = correlation_multiplier(harm[beyond], limits.correlation_limit, limits.correlation_cut)
         reasons, least = [], 1.0
         for i, c, a in zip(beyond.tolist(), harm[beyond].tolist(), multipliers.tolist(), strict=True):
