@@ -21,6 +21,9 @@ KEPT = 10  # closes kept of a symbol, in lookbacks: as many as a market open one
 # The logarithm of a price below e^20 is rounded by 20 * 2**-53 < 3e-15, a return by twice that: deviations below this are
 # rounding, not movement.
 NO_MOVEMENT = 1e-12
+ROUNDING = (
+    1e-12  # a correlation this near 1 is 1: sums of n products of returns are off by n * 2**-53, for n below 4500
+)
 
 
 class Comovement:
@@ -57,6 +60,12 @@ class Comovement:
         self._unit = np.pad(self._unit, ((0, more), (0, 0)), constant_values=np.nan)
         self._rho = np.pad(self._rho, (0, more), constant_values=np.nan)
         self._stale = np.pad(self._stale, (0, more))
+        self._no_pair_of_one()
+
+    def _no_pair_of_one(self) -> None:
+        """A symbol is no other symbol: it is never too close to itself."""
+        np.fill_diagonal(self._rho, 0.0)
+        np.fill_diagonal(self._stale, False)
 
     def check(self, stamps: IntArray, closes: Mapping[str, FloatArray]) -> list[str]:
         """What is wrong with closes (T,) of some symbols at timestamps (T,); empty where they can be taken."""
@@ -99,13 +108,12 @@ class Comovement:
             self._know(np.ix_(rows, members), rho)
             self._know(np.ix_(members, rows), rho.T)
         n = len(self._row)
-        self._any_stale = [bool(row) for row in self._stale[:n, :n].any(axis=1)]
+        self._any_stale = [bool(row.any()) for row in self._stale[:n, :n]]
 
     def _know(self, where: Any, rho: Any) -> None:
-        self._rho[where] = np.clip(rho, -1.0, 1.0)
+        self._rho[where] = np.where(np.abs(rho) > 1.0 - ROUNDING, np.sign(rho), rho)
         self._stale[where] = False
-        np.fill_diagonal(self._rho, 0.0)  # a symbol is no other symbol
-        np.fill_diagonal(self._stale, False)
+        self._no_pair_of_one()
 
     def find(self, name: str) -> int:
         """The number of a symbol, -1 where nothing is known of it: to ask registers nothing."""

@@ -69,11 +69,12 @@ class Books:
 
     def _enter(self, symbol: str, side: str, pieces: dict[str | None, float]) -> None:
         key = (symbol, side)
-        touched = set(pieces) | set(self._pieces.pop(key, {}))
-        self._totals.pop(key, None)
-        if pieces:
+        touched = set(pieces) | set(self._pieces.get(key, {}))
+        if pieces:  # a position that is added to keeps its place
             self._pieces[key] = pieces
             self._totals[key] = math.fsum(pieces.values())
+        else:
+            del self._pieces[key], self._totals[key]
         self._sides[side] = math.fsum(total for (_, s), total in self._totals.items() if s == side)
         for regime in touched - {None}:
             amounts = [p[regime] for p in self._pieces.values() if regime in p]
