@@ -73,7 +73,12 @@ class DrawdownGuard:
 
     def restart(self, timestamp: Any) -> GuardDecision:
         """A person's decision to trade on: peak and day begin anew with the equity of now, losses and halts are forgotten."""
-        return self._take(timestamp, lambda s: GuardState(s.time, s.sound, s.equity, s.equity, s.equity))
+        decision = self._take(timestamp, lambda s: GuardState(s.time, s.sound, s.equity, s.equity, s.equity))
+        state = self._state
+        logger.warning(
+            LINE, "restarted", said(state.time), state.equity, state.peak, state.losses, list(decision.reasons)
+        )
+        return decision
 
     def check(self, timestamp: Any) -> GuardDecision:
         """Whether new orders are allowed at a time; registers nothing."""
