@@ -19,11 +19,14 @@ Value = Any  # a number, an array (C,) or (A, C), or a symbol of one
 
 
 def _symbolic(*values: Value) -> bool:
-    return any(isinstance(v, Symbol) for v in values)
+    for value in values:  # a loop, not any(): a quarter of its time, on every operation of every bar
+        if isinstance(value, Symbol):
+            return True
+    return False
 
 
 def _plain(a: Value, b: Value) -> bool:
-    """Two plain numbers: a live trader's question of one order, which NumPy would answer twenty times as slowly."""
+    """Two plain numbers: a live trader's question of one order, which NumPy would answer forty times as slowly."""
     return type(a) is float and type(b) is float
 
 

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.comovement import Comovement, FloatArray
+from kernels.closeness import Closeness
 from kernels.errors import InputError
-from kernels.risk_books import SIGN, Books, amount, known
-from kernels.risk_rule import LARGEST_OPTIMISER, composed, correlation_multiplier, exposure_multiplier, fits
+from kernels.risk_books import Books, amount, known
+from kernels.risk_rule import LARGEST_OPTIMISER, composed, exposure_multiplier, fits
 from kernels.risk_settings import Limits
 from kernels.timestamps import microseconds
 
@@ -79,12 +79,8 @@ class RiskLimits:
         self._lock = threading.Lock()
         self._equity = amount(equity)
         self._books = Books()
-        self._prices = Comovement(self.limits.correlation_lookback, self.limits.correlation_common)
+        self._closeness = Closeness(self.limits)
         self._blocked = self._reduced = 0
-        self._names: tuple[str, ...] = ()
-        self._rows = np.zeros(0, dtype=np.int64)
-        self._signs = np.zeros(0)
-        self._cuts: dict[tuple[int, str], tuple[tuple[str, ...], float]] = {}
 
     # ---- what happened
 
@@ -107,8 +103,7 @@ class RiskLimits:
             except (TypeError, ValueError):
                 raise InputError(f"prices of {symbol}: closes are numbers, got {values!r}") from None
         with self._lock:
-            self._prices.update(stamps, taken)
-            self._cuts.clear()
+            self._closeness.update_prices(stamps, taken)
 
     def open(self, symbol: str, side: str, notional: float, regime: str | None = None) -> None:
         """A fill, in the regime that its order was checked with; a second one of the same side adds to it."""
@@ -119,7 +114,7 @@ class RiskLimits:
         """A position closed, or `notional` of it; InputError where it is not held."""
         with self._lock:
             self._books.close(symbol, side, notional)
-            self._refresh()
+            self._closeness.update_positions(self._books)
 
     def mark(self, symbol: str, side: str | None, notional: float) -> None:
         """What a position is worth now, for limits on market values; else it counts what was paid for it."""
@@ -152,7 +147,7 @@ class RiskLimits:
         with self._lock:
             books, equity = self._books, self._equity if self._equity > 0.0 else math.nan
             long, short = books.total("long") / equity, books.total("short") / equity
-            harm = [h for i in range(len(self._names)) for h in self._harm_among(i).tolist()]
+            pairs = self._closeness.among_positions()
             both = -1.0 if self.limits.exposure == "net" else 1.0
             return Stats(
                 enabled=self.limits.enabled,
@@ -160,14 +155,14 @@ class RiskLimits:
                 total_exposure=long + short,
                 long_exposure=long,
                 short_exposure=short,
-                max_correlation=max((h for h in harm if h > 0.0), default=0.0),
-                unknown_correlations=sum(math.isnan(h) for h in harm),
+                max_correlation=pairs.largest,
+                unknown_correlations=pairs.unknown,
                 blocked_trades=self._blocked,
                 reduced_trades=self._reduced,
                 regime_exposures={regime: held / equity for regime, held in books.regimes.items()},
                 symbol_exposures={
                     name: (books.held(name, "long") + both * books.held(name, "short")) / equity
-                    for name in dict.fromkeys(self._names)
+                    for name in dict.fromkeys(name for name, _ in books)
                 },
             )
 
@@ -195,10 +190,10 @@ class RiskLimits:
                 return _refused(*reasons, f"{kind}_exposure_limit_exceeded")
             multiplier = min(multiplier, left)
             reasons.append(f"{kind}_exposure_reduced_{left:.2f}")
-        close_ones, a = self._correlated(symbol, side)
-        if a <= 0.0:
-            return _refused(*reasons, *close_ones)
-        return Decision(True, min(multiplier, a), (*reasons, *close_ones))
+        too_close, left = self._closeness.ask(symbol, side)
+        if left <= 0.0:
+            return _refused(*reasons, *too_close)
+        return Decision(True, min(multiplier, left), (*reasons, *too_close))
 
     def _exposures(self, symbol: str, side: str, regime: str | None) -> list[tuple[str, float, float]]:
         """(kind, its limit, what is held of it in the order's direction) of each limit on exposure, in the rule's order."""
@@ -210,54 +205,9 @@ class RiskLimits:
             kinds.append(("regime", limits.regime_limit, books.in_regime(regime)))
         return kinds
 
-    def _correlated(self, symbol: str, side: str) -> tuple[tuple[str, ...], float]:
-        """Reasons and the least multiplier of the open positions in other symbols that an order would move with too closely.
-
-        Kept until positions or prices change; symbols of which nothing is known have one answer.
-        """
-        row = self._prices.find(symbol)
-        if (row, side) not in self._cuts:
-            self._cuts[row, side] = self._correlations(row, side)
-        return self._cuts[row, side]
-
-    def _correlations(self, row: int, side: str) -> tuple[tuple[str, ...], float]:
-        limits = self.limits
-        harm = self._prices.correlations(row, self._rows) * (self._signs * SIGN[side])
-        within = harm <= limits.correlation_limit
-        if within.all() or limits.correlation_cut == 0.0:
-            return (), 1.0
-        beyond = np.flatnonzero(~within)
-        multipliers = correlation_multiplier(harm[beyond], limits.correlation_limit, limits.correlation_cut)
-        reasons, least = [], 1.0
-        for i, c, a in zip(beyond.tolist(), harm[beyond].tolist(), multipliers.tolist(), strict=True):
-            unknown = math.isnan(c)
-            if unknown and limits.on_unknown == "ignore":
-                reasons.append(f"correlation_{self._names[i]}_unknown_ignored")
-                continue
-            said = "unknown" if unknown else f"{c:.2f}"
-            reasons.append(f"correlation_{self._names[i]}_{said}_reduced_{a:.2f}")
-            least = min(least, a)
-            if a <= 0.0:
-                break
-        return tuple(dict.fromkeys(reasons)), least
-
-    def _harm_among(self, i: int) -> FloatArray:
-        """Harmful correlation of position `i` with each later one in another symbol."""
-        later = np.flatnonzero(self._rows[i + 1 :] != self._rows[i]) + i + 1
-        rho = self._prices.correlations(int(self._rows[i]), self._rows[later])
-        harm: FloatArray = rho * (self._signs[later] * self._signs[i])
-        return harm
-
     def _open(self, symbol: str, side: str, notional: float, regime: str | None) -> None:
         self._books.open(symbol, side, notional, regime)
-        self._refresh()
-
-    def _refresh(self) -> None:
-        """The open positions as arrays: name, row of its prices, direction."""
-        self._names = tuple(name for name, _ in self._books)
-        self._rows = np.array([self._prices.row(name) for name in self._names], dtype=np.int64)
-        self._signs = np.array([SIGN[side] for _, side in self._books])
-        self._cuts.clear()
+        self._closeness.update_positions(self._books)
 
     def _counted(self, symbol: str, side: str, notional: float, regime: str | None) -> Decision:
         decision = self._decide(symbol, side, notional, regime)

@@ -25,18 +25,20 @@ def microseconds(where: str, timestamps: Any) -> IntArray:
     array([1000000])
     """
     many = not isinstance(timestamps, str) and np.ndim(timestamps) > 0
-    first = timestamps if not many else timestamps[0] if len(timestamps) else None
+    first = next(iter(timestamps), None) if many else timestamps
     if isinstance(first, int | float | np.number):
         raise InputError(
             f"{where}: a timestamp is a date and a time, not the number {first!r}; give datetime64 or ISO text"
         )
     try:
         if many:
-            stamps = pd.DatetimeIndex(pd.to_datetime(timestamps, utc=True)).tz_localize(None).to_numpy()
+            stamps = (
+                pd.DatetimeIndex(pd.to_datetime(timestamps, utc=True, format="ISO8601")).tz_localize(None).to_numpy()
+            )
         else:
             stamps = np.array([pd.Timestamp(timestamps).to_datetime64()])  # in UTC; a hundred times as fast as an index
     except (ValueError, TypeError, OverflowError) as error:
-        raise InputError(f"{where}: not a timestamp: {error}") from None
+        raise InputError(f"{where}: not a timestamp: {str(error).splitlines()[0].split('. You')[0]}") from None
     if np.isnat(stamps).any():
         raise InputError(f"{where}: a timestamp is missing; give every price and every equity its time")
     found: IntArray = stamps.astype("datetime64[us]").astype(np.int64)

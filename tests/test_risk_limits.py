@@ -1,47 +1,28 @@
-"""The risk limits: the worked examples of their page, the rule, what they never do, and eight threads on one book."""
+"""The risk limits: the worked examples of their page, and the rule, against the same rule written plainly."""
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_risk import ROOMY, book, pair
 from plain_risk import PlainRisk
+from running import agree, run, some_values
 
-from benchmarks import risk_limits as benchmark
-from benchmarks.risk_soak import ANSWERS, KINDS, closes, hourly, soak, symbols, together
-from kernels import InputError
+from benchmarks.risk_soak import closes, hourly, symbols
+from kernels import InputError, Market, load_strategy
+from kernels.launch import Backend
 from kernels.risk_limits import Decision, RiskLimits, final_size
 from kernels.risk_rule import correlation_multiplier, exposure_multiplier
 from kernels.risk_settings import Limits
 from kernels.trace import Graph, Symbol
-
-ROOMY = Limits(symbol_limit=1.0, direction_limit=1.0, regime_limit=1.0)
-
-
-def pair(rho: float, bars: int = 101, seed: int = 0) -> dict[str, np.ndarray]:
-    """Closes of A and B whose last `bars - 1` log returns correlate by exactly `rho`."""
-    random = np.random.default_rng(seed).normal(size=(bars - 1, 2))
-    random -= random.mean(axis=0)
-    unit, _ = np.linalg.qr(random)
-    moves = {"A": unit[:, 0], "B": rho * unit[:, 0] + math.sqrt(1.0 - rho * rho) * unit[:, 1]}
-    return {name: 100.0 * np.exp(np.concatenate([[0.0], np.cumsum(0.1 * x)])) for name, x in moves.items()}
-
-
-def book(limits: Limits, **closes: np.ndarray) -> RiskLimits:
-    """A book with 100 of equity."""
-    made = RiskLimits(limits, equity=100.0)
-    if closes:
-        made.update_prices(hourly(len(next(iter(closes.values())))), closes)
-    return made
-
 
 # ---- the worked examples
 
@@ -305,8 +286,8 @@ def test_every_answer_is_that_of_the_rule_written_plainly(
         for i in np.flatnonzero(random.random(7) < 0.5):
             end = min(80, told[i] + int(random.integers(1, 40)))
             rows = np.flatnonzero(random.random(end - told[i]) < 0.95) + told[i]  # some bars are missing
-            for book in (ours, plain):
-                book.update_prices(pd.DatetimeIndex(hourly(80)[rows]), {names[i]: prices[rows, i]})
+            for told_too in (ours, plain):
+                told_too.update_prices(pd.DatetimeIndex(hourly(80)[rows]), {names[i]: prices[rows, i]})
             told[i] = end
         symbol, side = names[random.integers(8)], ("long", "short")[random.integers(2)]
         wanted, regime = float(random.lognormal(4.0, 1.0)), [None, "bull", "bear"][random.integers(3)]
@@ -321,61 +302,6 @@ def test_every_answer_is_that_of_the_rule_written_plainly(
             name, way, _, _ = plain.fills[random.integers(len(plain.fills))]
             ours.close(name, way)
             plain.fills = [fill for fill in plain.fills if fill[:2] != (name, way)]
-
-
-# ---- what never happens
-
-
-@pytest.mark.parametrize(("exposure", "pyramiding"), KINDS)
-def test_random_orders_never_exceed_a_limit_and_are_never_enlarged(exposure: str, pyramiding: bool) -> None:
-    """The benchmark does it a million times; the referee of benchmarks/risk_soak.py raises where a limit is broken."""
-    with benchmark.unlogged():
-        done = soak(5_000, 17, Limits(exposure=exposure, pyramiding=pyramiding), count=30)  # type: ignore[arg-type]
-    assert sum(done.answers.values()) == 5_000
-    assert min(done.answers[kind] for kind in ANSWERS) > 10
-
-
-def test_the_referee_sees_a_broken_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernels.risk_limits.exposure_multiplier", lambda limit, exposure, size: 0.9)
-    with benchmark.unlogged(), pytest.raises(AssertionError):
-        soak(2_000, 17, Limits(correlation_cut=0.0))
-
-
-FRACTIONS = st.floats(0.0, 1.0)
-
-
-@given(FRACTIONS, FRACTIONS, st.floats(-2.0, 2.0), st.floats(1e-6, 2.0))
-def test_a_looser_limit_never_leaves_less_and_a_larger_exposure_never_more(
-    tight: float, loose: float, exposure: float, size: float
-) -> None:
-    tight, loose = sorted((tight, loose))
-    assert exposure_multiplier(tight, exposure, size) <= exposure_multiplier(loose, exposure, size)
-    assert exposure_multiplier(tight, exposure + 0.1, size) <= exposure_multiplier(tight, exposure, size)
-    left = exposure_multiplier(tight, exposure, size)
-    assert left == 0.0 or exposure + left * size <= tight + 1e-15  # one rounding of numbers below 2
-
-
-@given(st.permutations(range(6)), st.integers(0, 1000))
-def test_permuting_symbols_permutes_answers(order: list[int], seed: int) -> None:
-    prices, names = closes(120, 7, seed), symbols(7)
-    seen = []
-    for places in (list(range(6)), order):
-        limits = book(ROOMY)
-        for i in places:
-            limits.update_prices(hourly(120), {names[i]: prices[:, i]})
-            limits.open(names[i], ("long", "short")[i % 2], 3.0 + 0.1 * i)
-        limits.update_prices(hourly(120), {names[6]: prices[:, 6]})
-        decision = limits.check(names[6], "long", 90.0)
-        seen.append((decision.allowed, decision.multiplier, set(decision.reasons)))
-    assert seen[0] == seen[1]
-
-
-def test_no_prices_of_the_future_are_needed_and_levels_do_not_matter() -> None:
-    both = pair(0.92)
-    for scale in (1.0, 1e-6, 1e6):
-        limits = book(ROOMY, A=both["A"], B=scale * both["B"])
-        limits.open("A", "long", 10.0)
-        assert limits.check("B", "long", 10.0).reasons == ("correlation_A_0.92_reduced_0.53",)
 
 
 # ---- one rule for numbers, arrays and symbols
@@ -401,202 +327,26 @@ def test_the_rule_can_be_traced() -> None:
     assert isinstance(correlation_multiplier(*leaves), Symbol)
 
 
-# ---- bad input
+LIMITED = """    size = minimum(p.vol_target / bar.volatility, 2.0) + 0.01
+    unknown = (size - size) / (size - size)  # NaN
+    harm = where(bar.trend > 0.0, -4.0 * bar.drawdown, unknown)
+    size = size * exposure_multiplier(0.6, abs(state.last), size) * correlation_multiplier(harm, 0.5, 0.75)
+    size = size * drawdown_guard(-0.1 * bar.drawdown, 0.05, -bar.drawdown, 0.5, 5.5 * p.hedge_size, 5.0)
+"""
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"symbol_limit": -0.1}, "risk_limits.symbol_limit: a share of equity of 0 or more must hold, got -0.1"),
-        ({"direction_limit": math.nan}, "risk_limits.direction_limit: a share of equity of 0 or more"),
-        ({"regime_limit": 1.5}, "risk_limits.regime_limit: at most 1 must hold where leverage is not allowed, got 1.5"),
-        ({"correlation_limit": 1.0}, "risk_limits.correlation_limit: from 0 to below 1"),
-        ({"correlation_cut": 1.1}, "risk_limits.correlation_cut: from 0 to 1"),
-        ({"correlation_lookback": 2.5}, "risk_limits.correlation_lookback: a whole number of 3 or more"),
-        ({"correlation_lookback": 20}, "correlation_common <= correlation_lookback must hold"),
-        ({"exposure": "sideways"}, "risk_limits.exposure: choose one of net, gross, got 'sideways'"),
-        ({"on_unknown": "guess"}, "risk_limits.on_unknown: choose one of cap, ignore"),
-        ({"enabled": "false"}, "risk_limits.enabled: give true or false, got 'false'"),
-    ],
-)
-def test_settings_out_of_bounds_are_refused_by_name(change: dict[str, object], words: str) -> None:
-    with pytest.raises(InputError) as refused:
-        Limits(**change)  # type: ignore[arg-type]
-    assert words in str(refused.value)
-
-
-def test_every_mistake_in_the_settings_is_told_at_once() -> None:
-    with pytest.raises(InputError) as refused:
-        Limits(symbol_limit=-1.0, direction_limit=2.0, exposure="x", correlation_cut=-1.0)  # type: ignore[arg-type]
-    assert len(refused.value.problems) == 4
-    assert Limits(symbol_limit=2.0, allow_leverage=True).symbol_limit == 2.0
-
-
-@pytest.mark.parametrize(
-    ("stamps", "values", "words"),
-    [
-        ("2026-01-01T00:00", 5.0, "prices of A: out of order, 2026-01-01 after 2026-01-05 04:00"),
-        ("2026-01-05T04:00", 5.0, "prices of A: duplicate timestamp 2026-01-05 04:00; send each bar once"),
-        (["2026-02-02", "2026-02-01"], [5.0, 5.0], "prices of A: out of order, 2026-02-01 after 2026-02-02"),
-        (["2026-02-02", "2026-02-02"], [5.0, 5.0], "prices of A: duplicate timestamp 2026-02-02"),
-        ("2026-02-01", 0.0, "prices of A: a close is finite and above 0, got 0 at 2026-02-01"),
-        ("2026-02-01", math.nan, "prices of A: a close is finite and above 0, got nan"),
-        ("2026-02-01", "dear", "prices of A: closes are numbers, got 'dear'"),
-        (["2026-02-01", "2026-02-02"], 5.0, "prices of A: one close per timestamp, got 1 closes and 2 timestamps"),
-        (1_700_000_000, 5.0, "a timestamp is a date and a time, not the number 1700000000"),
-        ("one day", 5.0, "update_prices: not a timestamp"),
-        (None, 5.0, "update_prices: a timestamp is missing"),
-    ],
-)
-def test_prices_that_cannot_be_are_refused_and_nothing_is_taken(stamps: object, values: object, words: str) -> None:
-    limits, untouched = book(ROOMY, **pair(0.92)), book(ROOMY, **pair(0.92))
-    with pytest.raises(InputError) as refused:
-        limits.update_prices(stamps, {"NEW": np.full(np.size(values), 3.0), "A": values})
-    assert words in str(refused.value)
-    for made in (limits, untouched):
-        made.update_prices("2026-03-01", {"NEW": 3.0})
-        made.open("A", "long", 10.0)
-    assert limits.check("B", "long", 10.0) == untouched.check("B", "long", 10.0)
-    assert limits.check("NEW", "long", 10.0) == untouched.check("NEW", "long", 10.0)
-
-
-def test_time_zones_are_one_time() -> None:
-    limits = book(ROOMY)
-    limits.update_prices(pd.Timestamp("2026-01-01 12:00", tz="Europe/Berlin"), {"A": 5.0})
-    with pytest.raises(InputError, match="duplicate timestamp 2026-01-01 11:00"):
-        limits.update_prices("2026-01-01T11:00", {"A": 5.0})
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("C",), "close: no position in 'C' is open; open: A, B"),
-        (("A", "short"), "close: 'A' is held long, not short"),
-        (("B",), "close: 'B' is held long and short; say which side"),
-        (("A", "long", 11.0), "close: 10.00 long of 'A' is held, got 11.00"),
-        (("A", "long", -1.0), "close: the notional of 'A' is a finite amount above 0, got -1.0"),
-        (("A", "buy"), "side of 'A': choose one of long, short, got 'buy'"),
-    ],
-)
-def test_closing_what_is_not_held_is_refused(arguments: tuple[str], words: str) -> None:
-    limits = book(ROOMY)
-    for name, side in (("A", "long"), ("B", "long"), ("B", "short")):
-        limits.open(name, side, 10.0)
-    before = limits.stats()
-    with pytest.raises(InputError) as refused:
-        limits.close(*arguments)
-    assert words in str(refused.value)
-    assert limits.stats() == before
-
-
-def test_names_that_are_none_are_refused() -> None:
-    limits = book(ROOMY)
-    for arguments, words in (
-        (("", "long", 1.0), "symbol: give its name"),
-        (("A", "buy", 1.0), "side of 'A': choose one of long, short"),
-        (("A", "long", 1.0, 7), "regime of 'A': give its name"),
-    ):
-        for asked in (limits.check, limits.open, limits.check_and_open):
-            with pytest.raises(InputError, match=words):
-                asked(*arguments)
-    with pytest.raises(InputError, match="open: the notional of 'A' is a finite amount above 0"):
-        limits.open("A", "long", math.nan)
-    assert limits.stats().open_positions == 0
-
-
-# ---- the book
-
-
-def test_fills_in_pieces_are_one_position_and_parts_of_it_close_in_all_its_regimes() -> None:
-    limits = book(ROOMY)
-    limits.open("A", "long", 30.0, "bull")
-    limits.open("A", "long", 10.0, "bear")
-    assert limits.stats().open_positions == 1
-    limits.close("A", notional=20.0)
-    assert limits.stats().regime_exposures == pytest.approx({"bull": 0.15, "bear": 0.05})
-    limits.mark("A", "long", 40.0)
-    assert limits.stats().regime_exposures == pytest.approx({"bull": 0.30, "bear": 0.10})
-    for _ in range(3):
-        limits.close("A", notional=40.0 / 3.0)
-    assert limits.stats().open_positions == 0
-    assert limits.stats().regime_exposures == {}
-
-
-def test_stats_say_what_the_limits_see() -> None:
-    limits = book(replace(ROOMY, direction_limit=0.5), **pair(0.92))
-    limits.open("A", "long", 20.0, "bull")
-    limits.open("A", "short", 5.0)
-    limits.open("B", "long", 10.0, "bear")
-    limits.open("NEW", "short", 15.0, "bear")
-    limits.check("C", "long", 30.0)
-    limits.check("C", "long", 300.0)
-    seen = limits.stats()
-    assert seen.enabled
-    assert (seen.open_positions, seen.blocked_trades, seen.reduced_trades) == (4, 1, 1)
-    assert (seen.total_exposure, seen.long_exposure, seen.short_exposure) == pytest.approx((0.5, 0.3, 0.2))
-    assert seen.max_correlation == pytest.approx(0.92)
-    assert seen.unknown_correlations == 3  # NEW beside each of the others
-    assert seen.symbol_exposures == pytest.approx({"A": 0.15, "B": 0.1, "NEW": -0.15})
-    assert seen.regime_exposures == pytest.approx({"bull": 0.2, "bear": 0.25})
-    limits.update_equity(0.0)
-    assert math.isnan(limits.stats().total_exposure)
-
-
-def test_every_refusal_and_reduction_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    limits = book(Limits())
-    with caplog.at_level(logging.INFO):
-        limits.check("A", "long", 10.0)
-        limits.check("A", "long", 40.0, "bull")
-        limits.check_and_open("A\n[PORTFOLIO_RISK] forged", "short", 1e6)
-    assert caplog.messages == [
-        "[PORTFOLIO_RISK] reduced symbol='A' side=long notional=40.0 equity=100.0 regime='bull' multiplier=0.6250 "
-        "reasons=['symbol_exposure_reduced_0.62']",
-        "[PORTFOLIO_RISK] refused symbol='A\\n[PORTFOLIO_RISK] forged' side=short notional=1000000.0 equity=100.0 "
-        "regime=None multiplier=0.0000 reasons=['symbol_exposure_limit_exceeded']",
-    ]
-
-
-# ---- threads
-
-
-def test_eight_threads_on_one_book_add_up_and_keep_every_limit() -> None:
-    with benchmark.unlogged():
-        done = together(2_400, 3, Limits(exposure="gross", pyramiding=True))
-    assert sum(done.answers.values()) == 2_400
-    assert min(done.answers[kind] for kind in ANSWERS) > 10
-
-
-def test_room_is_given_once_where_it_is_asked_and_taken_in_one_step() -> None:
-    """Eight threads ask for the same 20 % of one symbol at once: without the step, all would be told yes."""
-    limits = RiskLimits(Limits(symbol_limit=0.25, pyramiding=True), equity=100.0)
-    gate, sent = threading.Barrier(8), []
-
-    def trade() -> None:
-        gate.wait()
-        decision = limits.check_and_open("A", "long", 20.0)
-        sent.append(20.0 * decision.multiplier)
-
-    assert all(limits.check("A", "long", 20.0) for _ in range(8))  # to ask takes nothing
-    workers = [threading.Thread(target=trade) for _ in range(8)]
-    with benchmark.unlogged():
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    assert sorted(sent)[:6] == [0.0] * 6
-    assert math.fsum(sent) == pytest.approx(25.0)
-
-
-# ---- the benchmark
-
-
-def test_what_is_timed_is_fifty_positions_and_every_kind_of_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "ROUNDS", 40)
-    monkeypatch.setattr(benchmark, "ORDERS", 400)
-    made, _ = benchmark.market()
-    assert benchmark.book(benchmark.ROOMY, made).stats().open_positions == 50
-    asked = {row[0]: row[3:] for row in benchmark.asked(made).rows}
-    assert asked["nothing binds"] == ("40", "0", "0")
-    assert asked["three limits on exposure bind"] == asked["too close to all 50: 50 reasons"] == ("0", "40", "0")
-    for table in (benchmark.told(made), benchmark.soaked(made)):
-        assert all(len(row) == len(table.columns) for row in table.rows)
+def test_the_rule_means_the_same_on_every_backend(market: Market, backend: Backend) -> None:
+    """A user's own strategy that is limited bar by bar; the functions are those that answer a trader."""
+    text = (Path(__file__).resolve().parents[1] / "docs" / "examples" / "my_rule.py").read_text()
+    line = "    size = minimum(p.vol_target / bar.volatility, 2.0)\n"
+    names = "correlation_multiplier, drawdown_guard, exposure_multiplier"
+    imported = "from kernels.state import per_asset\n"
+    assert line in text
+    assert imported in text
+    limited = text.replace(line, LIMITED).replace(imported, f"from kernels.risk_rule import {names}\n{imported}")
+    strategy = load_strategy("my_rule", limited, origin="my_rule.py")
+    random = np.random.default_rng(4)
+    rows = pd.DataFrame({p.name: some_values(p, random, 40) for p in strategy.parameters})
+    meaning = run(market, strategy, rows)
+    assert meaning.metrics["exposure"].nunique() > 20
+    agree(run(market, strategy, rows, backend), meaning, backend)
