@@ -19,10 +19,7 @@ Value = Any  # a number, an array (C,) or (A, C), or a symbol of one
 
 
 def _symbolic(*values: Value) -> bool:
-    for value in values:  # a loop, not any(): a quarter of its time, on every operation of every bar
-        if isinstance(value, Symbol):
-            return True
-    return False
+    return Symbol in map(type, values)  # a quarter of the time of any(isinstance ...), on every operation of every bar
 
 
 def _plain(a: Value, b: Value) -> bool:

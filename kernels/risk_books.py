@@ -36,7 +36,7 @@ class Books:
 
     def close(self, symbol: str, side: str | None = None, notional: float | None = None) -> None:
         """Take out a position, or `notional` of it in equal shares of its regimes; `side` may be left out where one is held."""
-        side = self._one_side(symbol, side)
+        side = self._one_side("close", symbol, side)
         held = self._totals[symbol, side]
         amount = held if notional is None else above_zero("close", symbol, notional)
         if amount > held * (1.0 + ROUNDING):
@@ -48,19 +48,19 @@ class Books:
 
     def mark(self, symbol: str, side: str | None, notional: float) -> None:
         """Say what a position is worth now."""
-        side = self._one_side(symbol, side)
+        side = self._one_side("mark", symbol, side)
         self._scale(symbol, side, above_zero("mark", symbol, notional) / self._totals[symbol, side])
 
-    def _one_side(self, symbol: str, side: str | None) -> str:
+    def _one_side(self, what: str, symbol: str, side: str | None) -> str:
         known(symbol, "long" if side is None else side)
         held = [s for s in SIGN if (symbol, s) in self._totals]
         if not held:
             has = ", ".join(sorted({name for name, _ in self._totals})) or "nothing"
-            raise InputError(f"close: no position in {symbol!r} is open; open: {has}")
+            raise InputError(f"{what}: no position in {symbol!r} is open; open: {has}")
         if side is None and len(held) > 1:
-            raise InputError(f"close: {symbol!r} is held long and short; say which side")
+            raise InputError(f"{what}: {symbol!r} is held long and short; say which side")
         if side is not None and side not in held:
-            raise InputError(f"close: {symbol!r} is held {held[0]}, not {side}")
+            raise InputError(f"{what}: {symbol!r} is held {held[0]}, not {side}")
         return held[0] if side is None else side
 
     def _scale(self, symbol: str, side: str, by: float) -> None:

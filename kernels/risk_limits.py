@@ -145,7 +145,7 @@ class RiskLimits:
     def stats(self) -> Stats:
         """The book as the limits see it."""
         with self._lock:
-            books, equity = self._books, self._equity if self._equity > 0.0 else math.nan
+            books, equity = self._books, self._equity if 0.0 < self._equity < math.inf else math.nan
             long, short = books.total("long") / equity, books.total("short") / equity
             pairs = self._closeness.among_positions()
             both = -1.0 if self.limits.exposure == "net" else 1.0
@@ -180,8 +180,9 @@ class RiskLimits:
             return _refused("invalid_equity")
         if not limits.pyramiding and self._books.held(symbol, side):
             return _refused("position_already_exists")
-        size, multiplier = wanted / equity, 1.0
-        reasons: list[str] = []
+        if (size := wanted / equity) == 0.0:  # too small for a number: its room would be a ratio to nothing
+            return _refused("invalid_size")
+        multiplier, reasons = 1.0, list[str]()
         for kind, limit, held in self._exposures(symbol, side, regime):
             if fits(limit, held / equity, size):
                 continue

@@ -166,6 +166,8 @@ def test_amounts_beyond_all_numbers_are_refused() -> None:
     limits = RiskLimits(Limits(allow_leverage=True, symbol_limit=1e300), equity=1e-300)
     limits.open("A", "short", 1e300)
     assert limits.check("A", "long", 1e300).reasons == ("symbol_exposure_limit_exceeded",)
+    limits.update_equity(1e300)
+    assert limits.check("A", "long", 5e-324).reasons == ("invalid_size",)
 
 
 def test_a_side_that_is_held_is_added_to_only_by_pyramiding() -> None:

@@ -98,6 +98,8 @@ def test_closing_what_is_not_held_is_refused(arguments: tuple[str], words: str) 
         limits.close(*arguments)
     assert words in str(refused.value)
     assert limits.stats() == before
+    with pytest.raises(InputError, match="mark: no position in 'C' is open; open: A, B"):
+        limits.mark("C", None, 5.0)
 
 
 def test_names_that_are_none_are_refused() -> None:
