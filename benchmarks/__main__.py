@@ -21,6 +21,7 @@ from benchmarks import (
     options,
     pool,
     reality,
+    risk_limits,
     scaling,
     search,
     table,
@@ -41,6 +42,7 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "reality": (reality.added,),
     "million": (million.study,),
     "verdict": (verdict.verdicts, verdict.seconds),
+    "risk_limits": (risk_limits.asked, risk_limits.told, risk_limits.soaked),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
 SLOW = (
@@ -54,6 +56,7 @@ MARKETS: dict[str, Callable[[], tuple[Market | OptionMarket, str]]] = {
     "landscapes": landscapes.market,
     "verdict": verdict.market,
     "options": option_case.market,
+    "risk_limits": risk_limits.market,
 }  # others: cases.market
 WIDTH = 130  # of what is written to a file or a pipe
 PACKAGES = ("numpy", "numba", "pandas", "vectorbt", "optuna", "cmaes", "ray")
