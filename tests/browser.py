@@ -162,7 +162,10 @@ class Page:
     def _next(self, seconds: float) -> dict[str, Any]:
         until = time.monotonic() + seconds
         while b"\0" not in self._unread:
-            ready, _, _ = select.select([self._receive], [], [], max(0.0, until - time.monotonic()))
+            # not `select`: beside a thousand studies and their locks the pipe's number may be beyond what that takes
+            waiting = select.poll()
+            waiting.register(self._receive, select.POLLIN)
+            ready = waiting.poll(1000 * max(0.0, until - time.monotonic()))
             assert ready, f"the browser said nothing for {seconds:g} s"
             piece = os.read(self._receive, 1 << 20)
             assert piece, "the browser has ended"
