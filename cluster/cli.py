@@ -135,12 +135,12 @@ def validate(
     runs: Runs = RUNS,
 ) -> None:
     """Open the bars that a finished study has not seen, once, and judge its winner by them."""
-    from cluster.conclusion import again
+    from cluster.conclusion import validate as open_and_judge
     from cluster.kept import only_folder, open_kept
     from cluster.validation_view import show_opened
 
     kept = open_kept(only_folder(study, runs))
-    show_opened(_console(), kept.plan, again(kept, unhide=True))
+    show_opened(_console(), kept.plan, open_and_judge(kept))
 
 
 @app.command()

@@ -47,20 +47,19 @@ def conclude(
     return found
 
 
-def again(kept: Kept, *, unhide: bool) -> Findings:
-    """The same of a finished study that lies in its folder; `unhide` opens its hold-out before, which can be done once.
+def validate(kept: Kept) -> Findings:
+    """Open the hold-out of a finished study that lies in its folder, which can be done once, and conclude it anew.
 
     InputError where the study is not finished, its data is not what it was, or it has no hold-out that is still closed.
     """
     plan, study = kept.plan, kept.study
-    kept.must_be_finished("opening the hold-out" if unhide else "the report")
-    if unhide:
-        must_be_closed(plan, study.manifest)
+    kept.must_be_finished("opening the hold-out")
+    must_be_closed(plan, study.manifest)
     kept_identity(plan)  # it refuses other data
     baselines = kept_baselines(study)
     assert baselines is not None
     study_id = kept.identity.study_id
-    shown = look_behind(plan, study_id, compared(study.best(1), baselines)) if unhide else None
+    shown = look_behind(plan, study_id, compared(study.best(1), baselines))
     try:
         recorder = open_recorder(plan, kept.identity) if plan.config.tracking.enabled else None
     except (TrackingError, OSError) as error:
@@ -68,8 +67,7 @@ def again(kept: Kept, *, unhide: bool) -> Findings:
     try:
         with recorder or nullcontext():
             output.reopen(plan)
-            if shown is not None:
-                keep(plan, study.manifest, study_id, shown)
+            keep(plan, study.manifest, study_id, shown)
             return conclude(
                 plan,
                 kept.identity,

@@ -1,6 +1,6 @@
 """The bars that a search has not seen: opened once, when the search is over, and recorded.
 
-Order of `hedgegrid validate` (`conclusion.again`): everything computed -> the end of the study unfinished -> a line in the
+Order of `hedgegrid validate` (`conclusion.validate`): everything computed -> the end of the study unfinished -> a line in the
 ledger -> holdout.json -> files, figures and records anew. So a kill leaves a hold-out that is closed or open, and a study
 that `run --resume` brings to its end.
 """

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from studies import LEARNING, run_one, small_plan
 
-from cluster.conclusion import again
+from cluster.conclusion import validate
 from cluster.holdout import hide
 from cluster.kept import Kept, open_kept
 from cluster.plan import Plan
@@ -138,7 +138,7 @@ def in_plain_numpy(plan: Plan, rows: pd.DataFrame) -> dict[str, tuple[float, flo
 
 
 def test_what_is_opened_is_the_winner_and_the_baselines_on_exactly_the_hidden_bars(kept: Kept) -> None:
-    found = again(kept, unhide=True)
+    found = validate(kept)
     assert found.selection is not None
     shown = found.selection.opened
     assert shown is not None
@@ -161,26 +161,26 @@ def test_what_is_opened_is_the_winner_and_the_baselines_on_exactly_the_hidden_ba
 
 
 def test_it_is_opened_once(kept: Kept) -> None:
-    again(kept, unhide=True)
+    validate(kept)
     before = files(kept.plan.folder.parent)
     with pytest.raises(InputError, match=r"its hold-out was opened on \d{4}-\d\d-\d\d, which can be done once"):
-        again(kept, unhide=True)
+        validate(kept)
     assert files(kept.plan.folder.parent) == before
 
 
 def test_a_record_that_is_damaged_is_said(kept: Kept) -> None:
-    again(kept, unhide=True)
+    validate(kept)
     path = kept.plan.folder / HOLDOUT
     path.write_bytes(path.read_bytes().replace(b"0.", b"1."))
     with pytest.raises(InputError, match="SHA-256"):
-        again(kept, unhide=True)
+        validate(kept)
 
 
 def test_a_search_does_not_go_on_when_its_hold_out_is_open(tmp_path: Path) -> None:
     sobol = ("search.sampler=sobol", "strategy.search.hedge_threshold={low: -0.3, high: -0.05}")
     plan = planned(tmp_path, *sobol, "search.trials=8")
     run_one(plan)
-    again(open_kept(plan.folder), unhide=True)
+    validate(open_kept(plan.folder))
     before = files(plan.folder)
     with pytest.raises(InputError, match=r"so its search is over: search\.trials was 8, is 9 now; set it back"):
         run_one(planned(tmp_path, *sobol, "search.trials=9"), resume=True)
@@ -194,7 +194,7 @@ def test_nor_does_one_that_ended_early_get_more_patience(tmp_path: Path) -> None
     early = (*LEARNING, "search.trials=40", "search.batch=4")
     plan = planned(tmp_path, *early, "search.patience=1")
     assert run_one(plan).trials < 40
-    again(open_kept(plan.folder), unhide=True)
+    validate(open_kept(plan.folder))
     with pytest.raises(InputError, match=r"search\.patience was 1, is 9 now; set it back"):
         run_one(planned(tmp_path, *early, "search.patience=9"), resume=True)
     assert run_one(plan, resume=True).trials < 40

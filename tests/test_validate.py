@@ -18,7 +18,7 @@ from studies import LEARNING, Watch, option_plans, run_one, small_plan
 
 from cluster import job
 from cluster.cli import main
-from cluster.conclusion import again
+from cluster.conclusion import validate
 from cluster.config import load_study
 from cluster.findings import Findings
 from cluster.kept import Kept, open_kept
@@ -92,7 +92,7 @@ def test_a_kill_leaves_it_closed_or_open_and_a_study_that_resume_completes(
             if Path(name).name != "lock":
                 (folder.parent / name).write_bytes(content)
 
-    steps = steps_of(lambda: again(kept, unhide=True), None, monkeypatch)
+    steps = steps_of(lambda: validate(kept), None, monkeypatch)
     whole = (folder / "best.yaml").read_text()
     plan = make_plan(load_study(folder / "study.yaml"), folder.parent)
     left = set()
@@ -101,7 +101,7 @@ def test_a_kill_leaves_it_closed_or_open_and_a_study_that_resume_completes(
         put_back()
         here = open_kept(folder)
         with pytest.raises(Killed):
-            steps_of(lambda here=here: again(here, unhide=True), kill_at, monkeypatch)
+            steps_of(lambda here=here: validate(here), kill_at, monkeypatch)
         is_open = (folder / HOLDOUT).exists()
         left.add(is_open)
         finished = (folder / "note.md").exists()
@@ -111,7 +111,7 @@ def test_a_kill_leaves_it_closed_or_open_and_a_study_that_resume_completes(
         if is_open:
             assert not finished or kill_at >= steps - 2
         else:
-            told = again(open_kept(folder), unhide=True)
+            told = validate(open_kept(folder))
             assert told.selection is not None
             assert told.selection.opened_before == ()  # its own entry in the ledger is no other's
         same = re.sub(r"opened: .*", "", (folder / "best.yaml").read_text())
@@ -132,7 +132,7 @@ def test_a_store_of_runs_that_does_not_answer_opens_nothing(
     monkeypatch.setattr("cluster.conclusion.open_recorder", refused)
     before = files(kept.plan.folder.parent)
     with pytest.raises(InputError, match="no answer; nothing was opened or written"):
-        again(replace(kept, plan=plan), unhide=True)
+        validate(replace(kept, plan=plan))
     assert files(kept.plan.folder.parent) == before
 
 
@@ -147,7 +147,7 @@ def test_bars_that_another_study_opened_are_no_longer_unseen(
     finished: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(finished.folder.parent, tmp_path / "runs")
-    again(open_kept(tmp_path / "runs" / "small"), unhide=True)
+    validate(open_kept(tmp_path / "runs" / "small"))
     shutil.rmtree(tmp_path / "runs" / "small")  # the ledger remembers
     release(tmp_path / "runs" / "small")
     shutil.copy(finished.folder.parents[1] / "small.yaml", tmp_path)
@@ -189,7 +189,7 @@ def main_validates(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
 def refused(folder: Path) -> str:
     before = files(folder)
     with pytest.raises(InputError) as error:
-        again(open_kept(folder), unhide=True)
+        validate(open_kept(folder))
     assert files(folder) == before
     return str(error.value)
 
