@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import MIXED, TARGETS, planted
+from planted import HEDGE, MIXED, TARGETS, planted
 from studies import LEARNING, run_one, small_plan
 
 from cluster import output
@@ -20,28 +20,12 @@ from cluster.pool import LocalPool
 from kernels.backends.numpy import NumpyBackend
 from kernels.errors import InputError
 from kernels.launch import Launch
-from kernels.strategy import Parameter, Strategy
 from search.cloud import STATISTICS, WIDEST, Cloud
 from search.space import Space
 from search.study import Study
 
-RULE = Strategy(
-    name="rule",
-    summary="a rule",
-    source="none",
-    parameters=(
-        Parameter("x", 0.5, 0.0, 1.0),
-        Parameter("bars", 30, 6, 365, unit="bars", integer=True),
-        Parameter("mode", "flat", choices=("flat", "hedge")),
-        Parameter("stop", 0.1, 0.02, 0.5, optional=True),
-    ),
-    planes=(),
-    state=None,
-    step=lambda bar, state, p: state,
-    warm_up=lambda p: 0,
-)
 SPACE = Space.of(
-    RULE,
+    HEDGE,
     search={
         "x": {"low": 0, "high": 1, "step": 0.05},
         "bars": {"low": 10, "high": 300, "log": True},
@@ -160,7 +144,7 @@ def test_a_study_file_with_a_cloud_wider_than_the_range_leaves_nothing(tmp_path:
 
 
 def test_a_cloud_that_shrinks_to_its_point_is_refused() -> None:
-    steps = Space.of(RULE, search={"x": {"low": 0, "high": 1, "step": 0.25}})
+    steps = Space.of(HEDGE, search={"x": {"low": 0, "high": 1, "step": 0.25}})
     assert Cloud(8, 0.3, 0.11).idle(steps) is None
     assert Cloud(8, 0.3, 0.05).idle(steps) == (
         "search.cloud_radius: 0.05 of each range in the end reaches no neighbour of any value in strategy.search, so a "
@@ -169,7 +153,7 @@ def test_a_cloud_that_shrinks_to_its_point_is_refused() -> None:
 
 
 def test_a_cloud_where_nothing_has_neighbours_is_refused_with_what_would_help() -> None:
-    words = Space.of(RULE, search={"mode": ["flat", "hedge"], "stop": [None, 0.1, 0.2]})
+    words = Space.of(HEDGE, search={"mode": ["flat", "hedge"], "stop": [None, 0.1, 0.2]})
     problem = Cloud(8, WIDEST).idle(words)
     assert problem is not None
     assert problem.startswith("search.configs_per_trial: nothing in strategy.search has neighbours")

@@ -14,10 +14,9 @@ import pytest
 from histories import history
 from rich.console import Console
 from studies import TRIALS, option_plans, run_one, small_plan
-from test_job import Stopping
+from test_job import run_stopped
 from typer.testing import CliRunner
 
-from cluster import job
 from cluster.cli import app
 from cluster.compare import Comparison, RealDifference, as_json, compare
 from cluster.compare_view import show_comparison, verdict
@@ -45,9 +44,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, undrawn: None) -> dict[str, P
     for name, overrides in {**CASES, "stopped": ()}.items():
         plan = kept[name] = small_plan(folder, TARGETS, *overrides, UNTRACKED, f"name={name}")
         if name == "stopped":
-            with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(job, "open_pool", lambda *_, plan=plan: Stopping(plan, 2, KeyboardInterrupt()))
-                run_one(plan)
+            run_stopped(plan)
         else:
             run_one(plan)
     return kept

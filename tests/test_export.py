@@ -13,10 +13,9 @@ import yaml
 from histories import history
 from option_files import implied_history
 from studies import option_plans, run_one, same, small_plan
-from test_job import Stopping
+from test_job import run_stopped
 from typer.testing import CliRunner
 
-from cluster import job
 from cluster.cli import app
 from cluster.config import load_study, studies
 from cluster.export import _Dumper, export
@@ -74,9 +73,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, undrawn: None) -> dict[str, P
     kept["book"] = option_plans(folder, f"market={json.dumps(market)}", "name=book")[0]
     for name, plan in kept.items():
         if name == "stopped":
-            with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(job, "open_pool", lambda *_, plan=plan: Stopping(plan, 2, KeyboardInterrupt()))
-                run_one(plan)
+            run_stopped(plan)
         else:
             run_one(plan)
     return kept

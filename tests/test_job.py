@@ -190,6 +190,13 @@ class Stopping(LocalPool):
         return super().result(watch)
 
 
+def run_stopped(plan: Plan) -> None:
+    """Run a study until it is interrupted in its second batch."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(job, "open_pool", lambda *_: Stopping(plan, 2, KeyboardInterrupt()))
+        run_one(plan)
+
+
 @pytest.mark.parametrize("overrides", [(), LEARNING], ids=["grid", "tpe"])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), RuntimeError("power")], ids=["interrupt", "failure"])
 def test_an_interrupted_study_resumes_to_the_same_results_and_records(

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from crashes import assert_recorded_once
 from studies import LEARNING, TRIALS, run_one, small_plan
-from test_job import Stopping
+from test_job import run_stopped
 from typer.testing import CliRunner
 
-from cluster import job
 from cluster.cli import app
 from cluster.repair import repair
 from kernels.errors import InputError
@@ -41,9 +40,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, undrawn: None) -> dict[str, P
         shutil.copy(kept["fresh"], kept[name] / "mlflow.db")
         plan = small_plan(kept[name], *overrides)
         if name == "stopped":
-            with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(job, "open_pool", lambda *_, plan=plan: Stopping(plan, 2, KeyboardInterrupt()))
-                run_one(plan)
+            run_stopped(plan)
         else:
             run_one(plan)
     return kept

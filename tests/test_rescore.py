@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from studies import LEARNING, TRIALS, run_one, same, small_plan
-from test_job import Stopping
+from test_job import run_stopped
 from typer.testing import CliRunner
 
-from cluster import job
 from cluster.cli import app
 from cluster.plan import Plan
 from cluster.rescore import _Ranking, changes, rescore, scored_again, show_rescored
@@ -46,9 +45,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, undrawn: None) -> dict[str, P
             with opened([plan], resume=False):
                 pass
         elif name == "stopped":
-            with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(job, "open_pool", lambda *_, plan=plan: Stopping(plan, 2, KeyboardInterrupt()))
-                run_one(plan)
+            run_stopped(plan)
         else:
             run_one(plan)
     return kept
