@@ -65,7 +65,9 @@ def verdict_of(found: Judged) -> Verdict:
     rules = []
     for rule in found.rules:
         value, _, limit = rule.text.removeprefix(f"{rule.what} ").split(" ", 2)  # its sign is how it came out
-        rules.append(Rule(rule.what, value, rule.sign, limit, rule.met, rule.explained))
+        whose = f" of {rule.of}" if rule.of else ""  # told where there is room for it
+        told = f"{rule.explained}; wanted is that{whose}" if whose else rule.explained
+        rules.append(Rule(rule.what, value, rule.sign, limit.removesuffix(whose), rule.met, told))
     return Verdict(found.label, found.line, tuple(rules))
 
 

@@ -20,6 +20,7 @@ from cluster import job
 from cluster.cli import main
 from cluster.conclusion import validate
 from cluster.config import load_study
+from cluster.evidence_of import verdict_of
 from cluster.findings import Findings
 from cluster.kept import Kept, open_kept
 from cluster.plan import Plan, make_plan
@@ -42,6 +43,12 @@ def kept(finished: Plan, tmp_path: Path) -> Iterator[Kept]:
     """A copy of it, opened."""
     with copied(finished, tmp_path) as here:
         yield here
+
+
+def test_a_rule_held_against_the_baseline_is_as_narrow_as_the_others_and_says_whose_number_it_is(kept: Kept) -> None:
+    *_, rule = verdict_of(validate(kept).verdict).rules
+    assert re.fullmatch(r"-?[\d.]+", rule.limit)
+    assert rule.explained.endswith("wanted is that of the best baseline")
 
 
 # ---- killed meanwhile
