@@ -217,8 +217,7 @@ def planes(made: OptionMarket) -> Table:
         store = PlaneStore(made, strategy, option_case.COSTS)
 
         def banks(store: PlaneStore = store, asked: dict[str, FloatArray] = asked) -> None:
-            for plane in store.banks:
-                store.bank(plane, asked)
+            store.read_by(asked)
 
         for label in ("", ", asked for again"):
             computed.clear()

@@ -261,7 +261,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
             objectives = attempt(lambda: Objectives.of(config.search.objectives, targets, space))
         if market is not None:
             attempt(lambda: _check_length(market, space, baselines))
-            attempt(lambda: space.strategy.check_market(market, _ends(space, baselines)))
+            attempt(lambda: space.strategy.check_market(market, _ends(space, baselines), costs))
             back, rule = _looks_back(space, baselines), space.strategy.name
             cut = attempt(lambda: hide(market, config.selection, looks_back=back, rule=rule))
             if cut is not None and targets is not None:

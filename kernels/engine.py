@@ -184,7 +184,7 @@ class Engine:
         self, parameters: dict[str, FloatArray], blocks: Blocks, kept: Kept = "sums"
     ) -> Iterator[tuple[NDArray[np.int64], Launch]]:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
-        self.strategy.check_market(self.market, parameters)
+        self.strategy.check_market(self.market, parameters, self.costs)
         program = Program(self.strategy, self.market.n_assets, self.off, self.costs.free, kept)
         numbers = {n: v for n, v in parameters.items() if n not in self.off}
         wrong = [n for n in self.off if (parameters[n] != self.strategy.parameter(n).off).any()]
@@ -194,7 +194,8 @@ class Engine:
         keys = list(dict.fromkeys(k for plane in self._store.banks for k in plane.keys))
         order = np.lexsort([numbers[k] for k in reversed(keys)]) if keys else np.arange(C)
         slice_bytes = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
-        most_slices = max(1, BANK_BYTES // slice_bytes // max(1, len(self._store.banks)))
+        planes = sum(len(plane.names(self.market.n_assets)) for plane in self._store.banks)
+        most_slices = max(1, BANK_BYTES // slice_bytes // max(1, planes))
         each = 8 * len(program.sums) * len(blocks) * self.market.n_scenarios
         most = max(1, self.backend.output_bytes // each)
         lanes = self.backend.lanes
@@ -206,7 +207,7 @@ class Engine:
             last = _within(table, first, last, most_slices)
             rows = order[first:last]
             chosen = {n: v[rows] for n, v in numbers.items()}
-            banks = {plane.name: self._store.bank(plane, chosen) for plane in self._store.banks}
+            banks = self._store.read_by(chosen)
             yield rows, Launch(program, chosen, self.costs.fractions, self._store.shared, banks)
             self._store.forget(BANK_BYTES)
             first = last

@@ -123,7 +123,8 @@ class PlaneStore:
         self.shared = market_planes(self.market, self.costs)
         for plane in self.strategy.planes:
             if not plane.keys:
-                self.shared[plane.name] = self._checked(plane, plane.compute(self.market), ())
+                array = self._checked(plane, plane.compute(self.market), ())
+                self.shared |= dict(zip(self._names(plane), array if plane.stacked else [array], strict=True))
 
     @property
     def banks(self) -> tuple[Plane, ...]:
@@ -135,14 +136,28 @@ class PlaneStore:
         """For every plane, whether it has a value per asset."""
         return {
             **{n: a.ndim == 3 for n, a in self.shared.items()},
-            **{plane.name: True for plane in self.banks},
+            **{name: True for plane in self.banks for name in self._names(plane)},
         }
 
-    def bank(self, plane: Plane, parameters: dict[str, FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
-        """The bank (S, T, A, K) of the distinct key values among `parameters`, and each configuration's slice (C,).
+    def read_by(self, parameters: dict[str, FloatArray]) -> dict[str, tuple[FloatArray, NDArray[np.int64]]]:
+        """For each plane that depends on parameters the bank (S, T, A, K) of their distinct values, and each
+        configuration's slice (C,).
 
         Slices lie innermost: configurations of a lane block or a warp read the same few cache lines of a bar.
         """
+        found = {}
+        for plane in self.banks:
+            slices, index = self._bank(plane, parameters)
+            stacked = list(zip(*slices, strict=True)) if plane.stacked else [slices]
+            for name, each in zip(self._names(plane), stacked, strict=True):
+                found[name] = np.stack(each, axis=-1), index
+        return found
+
+    def _names(self, plane: Plane) -> tuple[str, ...]:
+        return plane.names(self.market.n_assets)
+
+    def _bank(self, plane: Plane, parameters: dict[str, FloatArray]) -> tuple[list[FloatArray], NDArray[np.int64]]:
+        """The plane's slice of each distinct key, and which one each configuration reads."""
         table = np.stack([parameters[k] for k in plane.keys], axis=1)
         distinct, index = np.unique(table, axis=0, return_inverse=True)
         missing = [row for row in map(tuple, distinct) if (plane.name, row) not in self._slices]
@@ -150,8 +165,8 @@ class PlaneStore:
             computed = plane.compute(self.market, *(np.array(column) for column in zip(*missing, strict=True)))
             for row, array in zip(missing, computed, strict=True):
                 self._slices[plane.name, row] = self._checked(plane, array, row)
-        bank = np.stack([self._slices[plane.name, row] for row in map(tuple, distinct)], axis=-1)
-        return bank, index.reshape(-1).astype(np.int64)
+        slices = [self._slices[plane.name, row] for row in map(tuple, distinct)]
+        return slices, index.reshape(-1).astype(np.int64)
 
     def forget(self, keep_bytes: int) -> None:
         """Drop the slices computed first until at most `keep_bytes` of them remain."""
@@ -166,11 +181,17 @@ class PlaneStore:
         shape: tuple[int, ...] = (self.market.n_bars, self.market.n_assets)
         if not isinstance(self.market, Market):
             shape = (self.market.n_scenarios, *shape)
-        if array.shape not in ({shape} if plane.keys else {shape, shape[:-1]}):
+        wanted = {shape} if plane.keys else {shape, shape[:-1]}
+        if plane.stacked:
+            shape = (self.market.n_assets, *shape)
+            wanted = {shape}
+        if array.shape not in wanted:
             raise TypeError(f"{where}: shape {shape} is needed, compute() gave {array.shape}")
         if np.isnan(array).any():
             raise ValueError(f"{where} holds NaN: give missing values a number that means 'no position' in the rule")
-        return array[None] if isinstance(self.market, Market) else array
+        if not isinstance(self.market, Market):
+            return array
+        return array[:, None] if plane.stacked else array[None]
 
 
 def encode(strategy: Strategy, configurations: pd.DataFrame) -> dict[str, FloatArray]:

@@ -62,6 +62,9 @@ class Program:
     def step(self, bar: Any, carried: Carried, p: Any, costs: Any) -> Carried:
         """One bar, on arrays or on symbols."""
         bar.account, bar.costs = carried.account, costs
+        for plane in self.strategy.planes:
+            if plane.stacked:
+                setattr(bar, plane.name, tuple(getattr(bar, name) for name in plane.names(self.n_assets)))
         order, rule = self.strategy.step(bar, carried.rule, p)
         outcome, account = self.strategy.account.execute(order, carried.account, bar, costs, self.n_assets)
         add: Callable[[Any, Outcome], Any] = accumulate if self.kept == "sums" else add_return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kernels.account import CASH_PER_ASSET, Accounting
+from kernels.account import CASH_PER_ASSET, Accounting, Costs
 from kernels.errors import InputError
 from kernels.market import FloatArray, Market
 from kernels.metric import METRICS, Metric
@@ -67,17 +67,28 @@ class Plane(NamedTuple):
     `compute(market)` gives (T, A) or (T,). With `keys`, the names of the parameters it depends on,
     `compute(market, *values)` takes one (K,) array per key and gives a bank (K, T, A): one slice per distinct value. On an
     `OptionMarket` every shape has the scenarios in front: (S, T, A), (S, T), (K, S, T, A).
+
+    A `stacked` plane is one plane per asset, (A, ..., T, A) in the place of (..., T, A): `bar.<name>` is a tuple of A values.
     """
 
     name: str
     compute: Callable[..., Any]
     keys: tuple[str, ...] = ()
+    stacked: bool = False
+
+    def names(self, n_assets: int) -> tuple[str, ...]:
+        """What its planes are called in a kernel.
+
+        >>> Plane("atr", len).names(2), Plane("factors", len, stacked=True).names(2)
+        (('atr',), ('factors_0', 'factors_1'))
+        """
+        return tuple(f"{self.name}_{k}" for k in range(n_assets)) if self.stacked else (self.name,)
 
 
 Asked = Mapping[str, Sequence[float] | FloatArray]  # numbers that configurations will have, by parameter
 
 
-def on_any_market(market: Any, asked: Asked) -> list[str]:
+def on_any_market(market: Any, asked: Asked, costs: Costs) -> list[str]:
     """No market of its kind is unfit for the strategy."""
     return []
 
@@ -117,7 +128,8 @@ class Strategy:
     market
         The kind of market it trades.
     unfit
-        `unfit(market, asked) -> sentences` that refuse numbers which this market cannot give a meaning to.
+        `unfit(market, asked, costs) -> sentences` that refuse numbers which this market cannot give a meaning to, or
+        these costs.
     say
         `say(parameters) -> words` that tell a trader what to do; parameters that are off are None.
     """
@@ -133,7 +145,7 @@ class Strategy:
     account: Accounting = CASH_PER_ASSET
     notes: tuple[str, ...] = ()
     market: type[Market] | type[OptionMarket] = Market
-    unfit: Callable[[Any, Asked], list[str]] = on_any_market
+    unfit: Callable[[Any, Asked, Costs], list[str]] = on_any_market
     say: Callable[[Mapping[str, Any]], str] = plainly
 
     @property
@@ -145,14 +157,16 @@ class Strategy:
         """The parameter of that name; KeyError otherwise."""
         return next(p for p in self.parameters if p.name == name)
 
-    def check_market(self, market: Market | OptionMarket, asked: Asked | None = None) -> None:
+    def check_market(
+        self, market: Market | OptionMarket, asked: Asked | None = None, costs: Costs | None = None
+    ) -> None:
         """Refuse (InputError) a market of another kind, or one that some of the numbers `asked` for have no meaning on."""
         if not isinstance(market, self.market):
             raise InputError(
                 f"strategy '{self.name}': it trades {_an(self.market)}, this is {_an(type(market))}; "
                 "take a market of its kind, or a strategy for this one"
             )
-        if problems := self.unfit(market, asked or {}):
+        if problems := self.unfit(market, asked or {}, costs or Costs()):
             raise InputError(problems)
 
 

@@ -109,7 +109,7 @@ def _parameter_problems(parameter: Parameter) -> list[str]:
 def _trace(strategy: Strategy, market: Market | OptionMarket) -> None:
     """The rule on symbols: optional parameters in use and left out, banks shared and gathered."""
     optional = frozenset(parameter.name for parameter in strategy.parameters if parameter.optional)
-    banks = tuple(plane.name for plane in strategy.planes if plane.keys)
+    banks = tuple(name for plane in strategy.planes if plane.keys for name in plane.names(2))
     planes = PlaneStore(market, strategy, Costs()).per_asset
     for off in {frozenset[str](), optional}:
         for gathered in {(), banks}:
@@ -156,9 +156,9 @@ def _first_bars(market: Market | OptionMarket, count: int) -> Market | OptionMar
 def _planes(strategy: Strategy, market: Market | OptionMarket, rows: pd.DataFrame) -> dict[str, np.ndarray]:
     store = PlaneStore(market, strategy, Costs())
     parameters = encode(strategy, rows)
-    own = {plane.name for plane in strategy.planes} - set(market_planes(market, Costs()))
-    shared = {name: array for name, array in store.shared.items() if name in own}
-    return shared | {plane.name: store.bank(plane, parameters)[0] for plane in store.banks}
+    common = market_planes(market, Costs())
+    own = {name: array for name, array in store.shared.items() if name not in common}
+    return own | {name: bank for name, (bank, _) in store.read_by(parameters).items()}
 
 
 def _tiny_market(strategy: Strategy) -> Market | OptionMarket:

@@ -32,9 +32,10 @@ def launch(market: AnyMarket, strategy: Strategy, rows: pd.DataFrame, costs: Cos
     store = PlaneStore(market, strategy, costs or Costs())
     off = switched_off(strategy, rows)
     parameters = encode(strategy, rows)
-    banks = {plane.name: store.bank(plane, parameters) for plane in store.banks}
     numbers = {n: v for n, v in parameters.items() if n not in off}
-    return Launch(Program(strategy, market.n_assets, off), numbers, store.costs.fractions, store.shared, banks)
+    return Launch(
+        Program(strategy, market.n_assets, off), numbers, store.costs.fractions, store.shared, store.read_by(parameters)
+    )
 
 
 def plan(market: AnyMarket, strategy: Strategy, rows: pd.DataFrame) -> Schedule:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from factor_rule import factor_rule
+from factor_rule import FACTOR_RULE
 from histories import history, part
 from plane_catalogue import FACTORS, OTHER, PLANES, STARTS
 from running import agree, run, some_values
@@ -83,7 +83,7 @@ def test_no_plane_has_a_hole_once_it_is_known(name: str) -> None:
 
 def test_the_planes_mean_the_same_on_every_backend(backend: Backend) -> None:
     """They are worked out once, by NumPy, and read by all backends: as banks that configurations share, and gathered."""
-    rule, rng = factor_rule(A), np.random.default_rng(8)
+    rule, rng = FACTOR_RULE, np.random.default_rng(8)
     rows = pd.DataFrame({p.name: some_values(p, rng, 60) for p in rule.parameters})
     meaning = run(MARKET, rule, rows)
     agree(run(MARKET, rule, rows, backend), meaning, backend)
@@ -93,7 +93,7 @@ def test_the_planes_mean_the_same_on_every_backend(backend: Backend) -> None:
 
 
 def test_strength_0_and_a_trigger_above_all_exposure_are_no_hedge() -> None:
-    rule = factor_rule(A)
+    rule = FACTOR_RULE
     rows = pd.DataFrame({"measure": ["effective", "mean"] * 2, "strength": [0.0, 0.0, 0.9, 0.9], "hedge_exposure": 1.0})
     rows.loc[:1, "hedge_exposure"] = 0.01
     measured = run(MARKET, rule, rows).metrics[list(METRICS)]

@@ -84,7 +84,7 @@ def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precisi
 
     InputError for a backend that generates none.
     """
-    planes = planes_of(strategy) | {plane.name: True for plane in strategy.planes}
+    planes = planes_of(strategy) | {name: True for plane in strategy.planes for name in plane.names(n_assets)}
     plan = schedule(trace(Program(strategy, n_assets), planes))
     if backend == "cuda":
         from kernels.backends import cuda

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels.account import Costs
 from kernels.indicators import trailing_sums
 from kernels.market import FloatArray
 from kernels.ops import exp, floor, log, maximum, minimum, norm_cdf, rarely, where
@@ -122,7 +123,7 @@ def carry(market: OptionMarket) -> FloatArray:
     return np.where(market.strike > 0.0, np.exp(-market.dividend_yield * market.tau), 0.0)
 
 
-def too_fine(market: OptionMarket, asked: Asked) -> list[str]:
+def too_fine(market: OptionMarket, asked: Asked, costs: Costs) -> list[str]:
     """The sentence that refuses to rebalance more often than the market has bars."""
     finest = float(np.min(asked.get("rebalance_days", np.inf)))
     if finest >= market.step_days - CLOCK:
