@@ -120,6 +120,8 @@ class Strategy:
         `unfit(market, asked) -> sentences` that refuse numbers which this market cannot give a meaning to.
     say
         `say(parameters) -> words` that tell a trader what to do; parameters that are off are None.
+    book
+        Whether its planes read `market.book` (which may be None): a study of any other strategy has no `book:`.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Strategy:
     market: type[Market] | type[OptionMarket] = Market
     unfit: Callable[[Any, Asked], list[str]] = on_any_market
     say: Callable[[Mapping[str, Any]], str] = plainly
+    book: bool = False
 
     @property
     def metrics(self) -> dict[str, Metric]:
