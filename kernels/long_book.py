@@ -112,7 +112,9 @@ def _weight_problems(tickers: tuple[str, ...], weights: tuple[float, ...]) -> li
         return [f"book.weights: weights must be finite, got {', '.join(wrong)}; give a fraction of equity, such as 0.2"]
     held = [f"{ticker} {w:g}" for ticker, w in zip(tickers, weights, strict=True) if w != 0.0]
     if not held:
-        return ["book.weights: all weights are 0, which is no book; give at least one ticker a weight, or leave them out"]
+        return [
+            "book.weights: all weights are 0, which is no book; give at least one ticker a weight, or leave them out"
+        ]
     # decimals such as 0.1 + 0.2 - 0.3 leave a few roundings of the largest weight
     if abs(sum(weights)) <= len(weights) * 2**-52 * max(map(abs, weights)):
         return [
