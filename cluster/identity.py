@@ -103,6 +103,7 @@ def _other_rules(kept: StudyConfig, now: StudyConfig) -> Iterator[str]:
         settings.update({f"selection.{key}": value for key, value in config.selection.model_dump().items()})
         del settings["selection.replicates"]
         settings["strategy.compare"] = config.strategy.compare
+        settings["book"] = None if config.book is None else config.book.model_dump(exclude_defaults=True)
     yield from (
         f"{key} was {then[key]} when this study began, is {today[key]} now" for key in then if then[key] != today[key]
     )

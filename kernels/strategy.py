@@ -132,6 +132,8 @@ class Strategy:
         these costs.
     say
         `say(parameters) -> words` that tell a trader what to do; parameters that are off are None.
+    book
+        Whether its planes read `market.book` (which may be None): a study of any other strategy has no `book:`.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Strategy:
     market: type[Market] | type[OptionMarket] = Market
     unfit: Callable[[Any, Asked, Costs], list[str]] = on_any_market
     say: Callable[[Mapping[str, Any]], str] = plainly
+    book: bool = False
 
     @property
     def metrics(self) -> dict[str, Metric]:
