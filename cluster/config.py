@@ -185,6 +185,7 @@ class CostsConfig(Section):
     impact_coefficient: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0)] = 0.0
     capital: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e6
     adv: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e9
+    cash_rate: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=-0.05, le=0.25)] = 0.0
 
 
 class ComputeConfig(Section):
