@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from kernels.backends.numpy import NumpyBackend
 from kernels.errors import InputError
 from kernels.launch import Backend
+from kernels.option_market import OptionMarket
 from kernels.planes import planes_of
 from kernels.program import Program, trace
 from kernels.schedule import schedule
@@ -84,7 +87,16 @@ def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precisi
 
     InputError for a backend that generates none.
     """
-    planes = planes_of(strategy) | {name: True for plane in strategy.planes for name in plane.names(n_assets)}
+    from kernels.strategy_check import tiny_market  # here, since it imports backends
+
+    market = tiny_market(strategy)
+    planes = planes_of(strategy) | {
+        name: bool(plane.keys) or np.ndim(plane.compute(market)) == (3 if strategy.market is OptionMarket else 2)
+        for plane in strategy.planes
+        if not plane.stacked
+        for name in plane.names(n_assets)
+    }
+    planes |= {name: True for plane in strategy.planes if plane.stacked for name in plane.names(n_assets)}
     plan = schedule(trace(Program(strategy, n_assets), planes))
     if backend == "cuda":
         from kernels.backends import cuda
