@@ -82,22 +82,30 @@ def choose(name: str = "auto", precision: str = "float64", *, threads: int | Non
     return Choice(NumpyBackend(), why)
 
 
+def plane_kinds(strategy: Strategy, n_assets: int) -> dict[str, bool]:
+    """Every plane that a kernel of so many assets may read, and whether it has a value per asset.
+
+    >>> from kernels import STRATEGIES
+    >>> plane_kinds(STRATEGIES["tsmom_hedge"], 8)["signal"]
+    True
+    """
+    from kernels.strategy_check import tiny_market  # here, since it imports backends
+
+    kinds = planes_of(strategy)
+    market = tiny_market(strategy)
+    whole = 3 if strategy.market is OptionMarket else 2
+    for plane in strategy.planes:
+        each = bool(plane.keys) or plane.stacked or np.ndim(plane.compute(market)) == whole
+        kinds = kinds | dict.fromkeys(plane.names(n_assets), each)
+    return kinds
+
+
 def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precision: str = "float64") -> str:
     """The source that a compiled backend generates from a strategy, every parameter in use and every bank shared.
 
     InputError for a backend that generates none.
     """
-    from kernels.strategy_check import tiny_market  # here, since it imports backends
-
-    market = tiny_market(strategy)
-    planes = planes_of(strategy) | {
-        name: bool(plane.keys) or np.ndim(plane.compute(market)) == (3 if strategy.market is OptionMarket else 2)
-        for plane in strategy.planes
-        if not plane.stacked
-        for name in plane.names(n_assets)
-    }
-    planes |= {name: True for plane in strategy.planes if plane.stacked for name in plane.names(n_assets)}
-    plan = schedule(trace(Program(strategy, n_assets), planes))
+    plan = schedule(trace(Program(strategy, n_assets), plane_kinds(strategy, n_assets)))
     if backend == "cuda":
         from kernels.backends import cuda
 
