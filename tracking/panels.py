@@ -12,8 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.palette import SIGNED, scale
+
 FloatArray = NDArray[np.float64]
 Array = NDArray[Any]
+MOST_SEAMED = 26  # cells beside each other that have seams
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,24 @@ class Span:
     listed: bool = True
 
 
-Mark = Line | Band | Points | Bars | Labels | Level | Span
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """(N,) ranges of the x axis, numbers or dates, of one kind: shaded from `bottom` to `top`, shares of the panel's height.
+
+    The legend names the kind even where it has none.
+    """
+
+    name: str
+    low: Array
+    high: Array
+    colour: str
+    opacity: float = 0.16
+    bottom: float = 0.0
+    top: float = 1.0
+    listed: bool = True
+
+
+Mark = Line | Band | Points | Bars | Labels | Level | Span | Stretches
 
 
 def is_listed(mark: Mark) -> bool:
@@ -178,13 +198,17 @@ def is_listed(mark: Mark) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Marks over two axes, drawn in their order; `height` is relative to the figure's other panels."""
+    """Marks over two axes, drawn in their order; `height` is relative to the figure's other panels.
+
+    A chart that stands `alone` takes a whole row of the figure.
+    """
 
     x: Axis
     y: Axis
     marks: tuple[Mark, ...]
     title: str = ""
     height: float = 1.0
+    alone: bool = False
 
     @property
     def lying(self) -> bool:
@@ -196,7 +220,8 @@ class Chart:
 class Heatmap:
     """A grid of values (rows, columns) over two labelled axes, NaN where nothing was tried.
 
-    `low` and `high` end the colour scale, so that panels side by side share it; `mark` is the best cell.
+    `low` and `high` end the colour scale, so that panels side by side share it; `mark` is the best cell. Of `signed` values
+    the scale turns in its middle, which is 0.
     """
 
     x: Axis
@@ -207,6 +232,17 @@ class Heatmap:
     high: float
     mark: tuple[int, int] | None
     title: str = ""
+    signed: bool = False
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The colour scale from `low` to `high`."""
+        return SIGNED if self.signed else scale(self.quantity.good)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the cells are too small for seams between them."""
+        return max(len(self.x.categories), len(self.y.categories)) > MOST_SEAMED
 
     @property
     def readable(self) -> bool:
@@ -215,12 +251,19 @@ class Heatmap:
         return bool(rows <= 18 and columns <= 12)
 
     def depth(self, value: float) -> float:
-        """Where a value lies on the colour scale: 0 worst (or lowest), 1 best."""
+        """How deep a value's colour is: 0 worst (or lowest, or no sign), 1 best."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        if self.signed:
+            return abs(2.0 * share - 1.0)
         return 1.0 - share if self.quantity.good < 0 else share
 
 
 Panel = Chart | Heatmap
+
+
+def takes_a_row(panel: Panel) -> bool:
+    """Whether nothing stands beside the panel."""
+    return isinstance(panel, Chart) and panel.alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +281,17 @@ class Figure:
     share: Literal["nothing", "x", "y"] = "nothing"
 
     @property
+    def grid(self) -> list[tuple[Panel, ...]]:
+        """The panels, row by row."""
+        rows: list[tuple[Panel, ...]] = []
+        for panel in self.panels:
+            if not rows or len(rows[-1]) == self.columns or takes_a_row(panel) or takes_a_row(rows[-1][0]):
+                rows.append((panel,))
+            else:
+                rows[-1] += (panel,)
+        return rows
+
+    @property
     def rows(self) -> int:
         """How many rows the panels take."""
-        return -(-len(self.panels) // self.columns)
+        return len(self.grid)
