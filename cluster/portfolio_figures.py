@@ -105,7 +105,8 @@ def of_correlation(market: Market, asked: Asked) -> Figure:
     means = {kinds[decay]: mean_correlation(market, window, decay) for decay in order}
     judged = next(iter(means.values()))
     known = int(np.isfinite(judged).sum())
-    regime = correlation_regime(judged, min(MEMORY, known)) if known > 1 else np.ones(len(judged))
+    memory = min(MEMORY, known)
+    regime = correlation_regime(judged, memory) if memory > 1 else np.ones(len(judged))
 
     def matrix_at(bar: int) -> FloatArray:
         seen = slice(bar - window, bar + 1)  # its returns alone: every bar of 64 assets would be a gigabyte
@@ -115,14 +116,16 @@ def of_correlation(market: Market, asked: Asked) -> Figure:
 
     other = beside(market)
     with_other = {} if other is None else mean_with(market, other, window, asked.decay)
-    return correlation_over_time(market.timestamps, means, regime, market.tickers, matrix_at, with_other)
+    return correlation_over_time(
+        market.timestamps, means, regime, market.tickers, matrix_at, memory=memory, beside=with_other
+    )
 
 
 def mean_with(market: Market, other: Market, window: int, decay: float) -> dict[str, FloatArray]:
     """Mean correlation of the assets with a second market, (T,), NaN until known, by the words for it."""
     each = cross_correlation(market, other, other.tickers[0], window, decay)
     known = np.logical_or.accumulate((each != 0.0).any(axis=1))
-    return {f"with {other.tickers[0]}": np.where(known, each.mean(axis=1), np.nan)}
+    return {f"with {other.tickers[0]}, mean over assets": np.where(known, each.mean(axis=1), np.nan)}
 
 
 def of_regimes(market: Market, asked: Asked) -> Figure:

@@ -17,7 +17,7 @@ from tracking.panels import Axis, Chart, Figure, Heatmap, Labels, Level, Span, S
 
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LETTER = 7  # pixels of a letter of a tick label, with its air
-SLANTED, UPRIGHT = 12, 14  # pixels from one tick label to the next, across and upwards
+SLANTED, UPRIGHT = 20, 14  # pixels from one tick label to the next, across and upwards
 ROW = 44  # and upwards a category beside an axis
 LEGEND_LINE = 36  # letters, where the script of a narrow page breaks names
 LINE = 20  # pixels of a line of a legend
@@ -81,6 +81,7 @@ def layout(figure: Figure, form: Form) -> Description:
         "annotations": [],
         "shapes": [],
     }
+    top = 0.0  # of the highest heatmap
     for number, (panel, (wide, up)) in enumerate(zip(figure.panels, places, strict=True), start=1):
         x, y = (f"{letter}axis{'' if number == 1 else number}" for letter in "xy")
         turned = {"tickangle": -45} if _turned(panel, form, figure.columns) else {}
@@ -106,7 +107,8 @@ def layout(figure: Figure, form: Form) -> Description:
             described["annotations"].append(words)
         if isinstance(panel, Heatmap):
             described["shapes"] += _mark(panel, number)
-            described["coloraxis"] = _colours(panel, form, height)
+            top = max(top, up[1])
+            described["coloraxis"] = _colours(panel, form, height, top)
         else:
             for mark in panel.marks:
                 if isinstance(mark, Level | Span | Stretches):
@@ -235,18 +237,19 @@ def _fits(panel: Heatmap, form: Form, columns: int) -> bool:
     return panel.readable and panel.grid.shape[1] * CELL <= 0.86 * form.pixels / columns
 
 
-def _colours(panel: Heatmap, form: Form, height: int) -> Description:
-    """The colour scale: beside a wide figure, below a narrow one."""
+def _colours(panel: Heatmap, form: Form, height: int, top: float) -> Description:
+    """The colour scale: beside the heatmaps of a wide figure, which reach up to `top`, below a narrow one."""
     colours = panel.colours
     bar: Description = {
         "title": {"text": safe(panel.quantity.label), "side": "right", "font": {"size": 12}},
         "tickformat": "~%" if panel.quantity.percent else "",
         "outlinewidth": 0,
         "thickness": 14,
+        **{"len": top, "y": 0, "yanchor": "bottom"},
     }
     if form is NARROW:
         below = -(70 + _turned(panel, form, 1)) / height
-        bar |= {"orientation": "h", "y": below, "yanchor": "top", "thickness": 10, "nticks": form.ticks}
+        bar |= {"orientation": "h", "len": 1, "y": below, "yanchor": "top", "thickness": 10, "nticks": form.ticks}
         bar["title"]["side"] = "bottom"
     return {
         "cmin": panel.low,

@@ -21,11 +21,15 @@ MOST_SEAMED = 26  # cells beside each other that have seams
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A column that is shown: a metric or a parameter. `good` is +1 where more is better, -1 where less is."""
+    """A column that is shown: a metric or a parameter. `good` is +1 where more is better, -1 where less is.
+
+    `decimals` are those of a number whose digits after the point matter, as a correlation's; others have significant digits.
+    """
 
     name: str
     unit: str = ""
     good: int = 0
+    decimals: int | None = None
 
     @property
     def percent(self) -> bool:
@@ -43,15 +47,19 @@ class Quantity:
         return f"{self.name} ({unit})" if unit and unit not in ("%", "ratio", "count") else self.name
 
     def text(self, value: float) -> str:
-        """A value as it is read: three significant digits, or per cent.
+        """A value as it is read: three significant digits, or per cent, or so many decimals.
 
         >>> Quantity("cagr", "fraction/year").text(0.4874), Quantity("score").text(0.7)
         ('48.7%', '0.700')
         >>> Quantity("cost", "fraction/year").text(0.00041)
         '0.041%'
+        >>> Quantity("correlation", decimals=2).text(-0.001)
+        '0.00'
         """
         if not math.isfinite(value):
             return "none"
+        if self.decimals is not None:
+            return f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"  # and never -0.00
         if self.percent:
             if abs(value) < 1e-6:
                 return "0.0%"  # and never -0.0%

@@ -75,6 +75,7 @@ def _points(axes: Axes, mark: Points, label: str | None) -> None:
 
 
 def _stretches(axes: Axes, mark: Stretches, label: str | None) -> None:
+    axes.xaxis.update_units(mark.low)  # type: ignore[no-untyped-call]  # dates, where it is the first mark
     low, high = (np.asarray(axes.convert_xunits(ends)) for ends in (mark.low, mark.high))  # type: ignore[no-untyped-call]
     axes.broken_barh(
         list(zip(low, high - low, strict=True)),
@@ -84,7 +85,7 @@ def _stretches(axes: Axes, mark: Stretches, label: str | None) -> None:
         linewidth=0,
         antialiased=False,  # no seam where one kind follows another
         label=label,
-        zorder=0.5,
+        zorder=0.6,  # the grid lies below
     )
 
 

@@ -28,8 +28,9 @@ from tracking.panels import (
 )
 
 DEEP = 0.10  # below the high: a drawdown that a hedge is bought for
-CORRELATION = Quantity("correlation")
+CORRELATION = Quantity("correlation", decimals=2)
 LOW_NORMAL_HIGH = {"low": (OTHERS[4], 0.3), "normal": (PALE, 0.18), "high": (OTHERS[3], 0.35)}
+LINES = ((BEST, 2.0), (INK, 1.0), (LOSS, 1.4))  # the one that is judged, the other kind, the second market
 REGIMES = {  # colour, opacity and a short name of each label; others are grey
     "bull_trending": (TARGET, 0.4, "bull"),
     "bear_trending": (LOSS, 0.45, "bear"),
@@ -47,14 +48,17 @@ def correlation_over_time(
     regime: FloatArray,
     tickers: Sequence[str],
     matrix_at: Callable[[int], FloatArray],
+    *,
+    memory: int,
     beside: Mapping[str, FloatArray] | None = None,
 ) -> Figure:
     """Mean pairwise correlation over time, above the whole matrix at the calmest, the middle, the closest and the last bar.
 
-    `means` (T,) each, NaN until known, the one that is judged first; `regime` (T,) 0 low, 1 normal, 2 high, of that one;
-    `matrix_at(bar)` (A, A); `beside` (T,) the mean correlation with a second market, by its name.
+    `means` (T,) each, NaN until known, the one that is judged first; `regime` (T,) 0 low, 1 normal, 2 high, by where that
+    one stands among its last `memory` values; `matrix_at(bar)` (A, A); `beside` (T,) the mean correlation with a second
+    market, by the words for it.
     """
-    name, tall = "correlation_over_time", len(tickers)
+    name = "correlation_over_time"
     judged = next(iter(means.values()))
     known = np.isfinite(judged)
     if not known.any():
@@ -65,28 +69,25 @@ def correlation_over_time(
     for number, (word, look) in enumerate(LOW_NORMAL_HIGH.items()):
         own = known & (regime == number)
         marks.append(_shaded(f"{word}: {_share(own, known)} of bars", timestamps, own, *look))
-    styles = ((BEST, 2.0, False), (INK, 1.0, False), (LOSS, 1.5, True))
-    for (word, values), (colour, width, dashed) in zip(
-        lines.items(), (*styles[: len(means)], *styles[2:] * len(beside or {})), strict=True
-    ):
-        marks.append(Line(word, timestamps[shown], values[shown], colour, width, dashed=dashed))
+    for (word, values), (colour, width) in zip(lines.items(), LINES, strict=False):
+        marks.append(Line(word, timestamps[shown], values[shown], colour, width))
     panels: list[Chart | Heatmap] = [
         Chart(Axis("", "date"), Axis("mean correlation"), tuple(marks), height=0.85, alone=True)
     ]
+    note = f"{len(tickers)} asset{'' if len(tickers) == 1 else 's'}, {known.sum():,} bars with a whole window of log returns."
+    note += f" Low, normal, high: in which third of its last {memory} values the thick line stands; normal until known."
+    if len(tickers) == 1:
+        return Figure(name, "One asset moves with itself alone: its correlation is 1", tuple(panels), note)
     assets = tuple(tickers)
     for words, bar in telling_bars(judged).items():
-        title = f"{words}, {_day(timestamps, bar)}: mean {judged[bar]:.2f}"
+        title = f"{words}, {_day(timestamps, bar)}: mean {CORRELATION.text(judged[bar])}"
         # From the top left to the bottom right, as a table is read.
         across, down = Axis("", "category", assets), Axis("", "category", assets[::-1])
         panels.append(Heatmap(across, down, matrix_at(bar)[::-1], CORRELATION, -1.0, 1.0, None, title, signed=True))
-    note = f"{tall} assets, {int(known.sum()):,} bars with a whole window of log returns."
-    note += " Low, normal and high: the third of its own past in which the thick line stands."
-    if tall == 1:
-        return Figure(name, "One asset moves with itself alone: its correlation is 1", tuple(panels), note, columns=2)
     least, most = (_day(timestamps, bar) for bar in (int(np.nanargmin(judged)), int(np.nanargmax(judged))))
-    last = int(np.flatnonzero(known)[-1])
-    title = f"Assets moved together least on {least} (mean correlation {np.nanmin(judged):.2f}) and most on {most} "
-    title += f"({np.nanmax(judged):.2f}); at the end it is {judged[last]:.2f}"
+    low, high, end = (CORRELATION.text(value) for value in (np.nanmin(judged), np.nanmax(judged), judged[known][-1]))
+    title = f"Assets moved together least on {least} (mean correlation {low}) and most on {most} "
+    title += f"({high}); at the end it is {end}"
     return Figure(name, title, tuple(panels), note, columns=2)
 
 
@@ -143,8 +144,8 @@ def regimes_over_price(
     title = f"The market was {names[often]} in {_share(labels == often)} of the bars"
     best, worst = max(after, key=lambda label: after[label]), min(after, key=lambda label: after[label])
     if best != worst:
-        title += f"; the bar after gained most in {best} ({after[best]:+.2%} on average)"
-        title += f", least in {worst} ({after[worst]:+.2%})"
+        title += f"; the next bar gained most after {best} ({after[best]:+.2%} on average)"
+        title += f", least after {worst} ({after[worst]:+.2%})"
     note = f"{len(price):,} bars; a label is of what was known at its bar's close."
     note += f" The first {unknown:,} could have none of their own and are {names[int(labels[0])]}." if unknown else ""
     return Figure(name, title, panels, note, share="x")
@@ -176,11 +177,11 @@ def hedge_over_drawdown(
     label = f"{name}: worst drawdown {_percent(-drawdown.min())}"
     upper += [
         Band(label, days, fall, np.zeros_like(fall), BEST, listed=False),
-        Line(label, days, fall, BEST, 1.4),
+        Line(label, days, fall, BEST, 1.7),
     ]
     if unhedged is not None:
         label = f"the same without the hedge: {_percent(-unhedged.min())}"
-        upper.append(Line(label, days, unhedged[shown], LOSS, 1.4))
+        upper.append(Line(label, days, unhedged[shown], LOSS, 1.3))
     lower: list[Mark] = [_shaded("", timestamps, armed, OTHERS[3], 0.4, listed=False)]
     lower.append(Line("exposure", days, exposure[shown], INK, 1.2, listed=False))
     ends = [0.0, float(np.nanmax(exposure, initial=0.0))]
