@@ -74,6 +74,16 @@ class Plane(NamedTuple):
     keys: tuple[str, ...] = ()
 
 
+class Feature(NamedTuple):
+    """A protective part of a rule: a choice parameter whose first choice switches it off.
+
+    `claims` is the metric of the returns that it is meant to better (one of `kernels.metric.OF_RETURNS`).
+    """
+
+    parameter: str
+    claims: str = "max_drawdown"
+
+
 Asked = Mapping[str, Sequence[float] | FloatArray]  # numbers that configurations will have, by parameter
 
 
@@ -120,6 +130,8 @@ class Strategy:
         `unfit(market, asked) -> sentences` that refuse numbers which this market cannot give a meaning to.
     say
         `say(parameters) -> words` that tell a trader what to do; parameters that are off are None.
+    features
+        What may be switched off by itself, in the order in which it is added: a study says what each bought and cost.
     """
 
     name: str
@@ -135,6 +147,7 @@ class Strategy:
     market: type[Market] | type[OptionMarket] = Market
     unfit: Callable[[Any, Asked], list[str]] = on_any_market
     say: Callable[[Mapping[str, Any]], str] = plainly
+    features: tuple[Feature, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Metric]:
