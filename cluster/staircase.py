@@ -11,7 +11,7 @@ import pandas as pd
 
 from cluster.plan import Plan
 from cluster.selection import Selection
-from cluster.stairs import Stretch, days, judged, measured, off_of, stairs, switched, unseen
+from cluster.stairs import Stretch, days, measured, off_of, stairs, switched, unseen, wanted
 from cluster.validation import Opened, nothing_hidden
 from cluster.winner import engine_for
 from kernels.blocks import Blocks, BlockStatistics
@@ -58,14 +58,10 @@ class Staircase:
         name, stretch = self.judge
         if name == SEEN:
             return "not judged"
-        wanted = [metric for metric in judged(plan) if metric in plan.targets.metrics]
-        words = []
-        for each in (stretch, self.hidden or stretch):
-            better, worse = (
-                {metric: each.share(feature, "removed", metric, side) for metric in wanted}
-                for side in ("better", "worse")
-            )
-            words.append(word_of(better, worse))
+        words = [
+            word_of([each.better(feature, "removed", metric) for metric in wanted(plan)])
+            for each in (stretch, self.hidden or stretch)
+        ]
         return "not shown" if set(words) == {"earned", "harmed"} else words[0]
 
 

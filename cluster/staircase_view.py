@@ -44,7 +44,7 @@ def show_staircase(console: Console, plan: Plan, found: Staircase) -> None:
                 end_section=label == labels[-1],
             )
     console.print(table)
-    console.print(escape(_legend(found)), style="dim")
+    console.print(escape(_legend(plan, found)), style="dim")
     for name, why in found.why_not.items():
         console.print(escape(f"{name}: {why}"), soft_wrap=True)
     for sentence in sentences(plan, found):
@@ -60,12 +60,12 @@ def parts(plan: Plan, found: Staircase) -> list[Part]:
     labels = _climbed(found)
     values = {name: stretch.metrics.loc[labels, ["max_drawdown", "cagr"]] for name, stretch in found.stretches.items()}
     said += [staircase(labels, quantities, values), _table(plan, found), _bought(plan, found)]
-    return [*said, _legend(found), *(f"{name}: {why}." for name, why in found.why_not.items())]
+    return [*said, _legend(plan, found), *(f"{name}: {why}." for name, why in found.why_not.items())]
 
 
 def table_of(plan: Plan, found: Staircase) -> pd.DataFrame:
     """A row per stretch, stair and metric: its value and, where a feature makes a difference to another stair, that
-    difference with its interval and in what share of resampled histories it is one for the better or the worse."""
+    difference with its interval and in what share of resampled histories it is for the better."""
     rows = []
     for name, stretch in found.stretches.items():
         ways: dict[str, tuple[str | None, str | None]] = {added(f): (f, "added") for f in found.on}
@@ -84,14 +84,14 @@ def _numbers(
     values = stretch.metrics[metric]
     numbers = {
         "value": float(values[label]),
-        **dict.fromkeys(("difference", "low", "high", "better", "worse"), math.nan),
+        **dict.fromkeys(("difference", "low", "high", "better"), math.nan),
     }
     if feature is None or way is None:
         return numbers
     before = values.iloc[list(values.index).index(label) - 1]
     numbers["difference"] = float(values[label] - before) if way == "added" else stretch.change(feature, metric)
     numbers["low"], numbers["high"] = stretch.interval(feature, way, metric)
-    return numbers | {side: stretch.share(feature, way, metric, side) for side in ("better", "worse")}
+    return numbers | {"better": stretch.better(feature, way, metric)}
 
 
 def _table(plan: Plan, found: Staircase) -> Table:
@@ -121,7 +121,7 @@ def _bought(plan: Plan, found: Staircase) -> Table:
                     text(stretch.whole(claim)),
                     text(stretch.value(without(feature), claim)),
                     NOTHING if math.isnan(ends[0]) else f"{text(ends[0])} to {text(ends[1])}",
-                    *(_share(stretch.share(feature, way, claim)) for way in ("removed", "added")),
+                    *(_share(stretch.better(feature, way, claim)) for way in ("removed", "added")),
                     plan.metric("cost_paid").text(stretch.change(feature, "cost_paid")),
                     plan.metric("cagr").text(stretch.change(feature, "cagr")),
                 )
@@ -130,15 +130,16 @@ def _bought(plan: Plan, found: Staircase) -> Table:
     return Table((*head, "better, added", "cost a year", "cagr"), tuple(rows), "What each feature changes")
 
 
-def _legend(found: Staircase) -> str:
+def _legend(plan: Plan, found: Staircase) -> str:
     """How the shares are read."""
-    unseen = [stretch for name, stretch in found.stretches.items() if name != SEEN]
-    return (
-        "better: share of resampled histories in which what the feature claims is better with it, added to the stair before "
-        "or removed from the whole rule; nothing is resampled of the bars that the search saw"
-        if unseen
-        else "nothing was resampled: there are no bars that the search did not see"
+    if list(found.stretches) == [SEEN]:
+        return "Nothing was resampled: there are no bars that the search did not see."
+    told = (
+        "Better: share of resampled histories in which what the feature claims is better with it, added to the stair before "
+        "or removed from the whole rule; 50% is no difference. Bars that the search saw are not resampled."
     )
+    apart = [metric for metric in plan.targets.metrics if metric not in judged(plan)]
+    return f"{told} Not of the returns alone, so not judged: {', '.join(apart)}." if apart else told
 
 
 def _climbed(found: Staircase) -> list[str]:
@@ -158,7 +159,7 @@ def _shares(plan: Plan, stretch: Stretch, label: str) -> list[str]:
     feature = label.removeprefix(added(""))
     if label == BASELINE:
         return [NOTHING, NOTHING]
-    return [_share(stretch.share(feature, way, claim_of(plan, feature))) for way in ("added", "removed")]
+    return [_share(stretch.better(feature, way, claim_of(plan, feature))) for way in ("added", "removed")]
 
 
 def _share(share: float) -> str:

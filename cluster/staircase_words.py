@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from cluster.plan import Plan
 from cluster.staircase import HIDDEN, SEEN, WALKED, Staircase
-from cluster.stairs import Stretch, judged, without
-from search.paired import SURE
+from cluster.stairs import Stretch, wanted, without
+from search.paired import is_sure
 
 OPENINGS = {
     "earned": "{} earned its place",
@@ -16,6 +16,8 @@ OPENINGS = {
     "not shown": "{}: not shown",
     "not judged": "{}: not judged",
 }
+Side = Literal["better", "worse"]
+SIDES: dict[str, Side] = {"earned": "better", "harmed": "worse"}
 WHERE = {SEEN: "in sample", WALKED: "walking forward", HIDDEN: "on the hold-out"}
 
 
@@ -35,16 +37,19 @@ def sentence(plan: Plan, found: Staircase, feature: str) -> str:
         why = "; ".join(f"{what}: {reason}" for what, reason in found.why_not.items())
         return f"{opening} out of sample ({why}); in sample {_values(plan, stretch, feature, claim)}."
     if name == WALKED and found.chosen[feature] == 0:
-        return f"{opening}: no fold of walking forward chose it{_hidden(plan, found, feature, claim)}."
-    if is_dead(plan, stretch, feature):
-        return f"{opening}: it changes no bar's return {WHERE[name]}{_hidden(plan, found, feature, claim)}."
+        return (
+            f"{opening}: {'; '.join(['no fold of walking forward chose it', *_hidden(plan, found, feature, claim)])}."
+        )
+    if stretch.is_dead(feature):
+        told = f"it makes no difference to any metric {WHERE[name]}"
+        return f"{opening}: {'; '.join([told, *_hidden(plan, found, feature, claim)])}."
     metric, side = _quoted(plan, stretch, feature, word)
-    as_claimed = ", as claimed" if word == "earned" and metric == claim else ""
     low, high = (plan.metric(metric).text(end) for end in stretch.interval(feature, "removed", metric))
     parts = [
-        f"{opening}{as_claimed}: {_values(plan, stretch, feature, metric)} {WHERE[name]}, {side} in "
-        f"{stretch.share(feature, 'removed', metric, side):.0%} of resampled histories (90% of the differences between "
-        f"{low} and {high}){_hidden(plan, found, feature, metric)}",
+        f"{opening}{', as claimed' if word == 'earned' and metric == claim else ''}: "
+        f"{_values(plan, stretch, feature, metric)} {WHERE[name]}, {_sure(stretch, feature, metric, side)} of resampled "
+        f"histories (90% of the differences between {low} and {high})",
+        *_hidden(plan, found, feature, metric, side),
         *_claimed(plan, stretch, feature, metric),
         *_as_a_stair(stretch, feature, metric, side),
         costs(plan, stretch, feature),
@@ -57,12 +62,6 @@ def sentence(plan: Plan, found: Staircase, feature: str) -> str:
 def claim_of(plan: Plan, feature: str) -> str:
     """The metric that a feature is meant to better."""
     return next(each.claims for each in plan.strategy.features if each.parameter == feature)
-
-
-def is_dead(plan: Plan, stretch: Stretch, feature: str) -> bool:
-    """Whether no resampled history tells the rule with the feature from that without it."""
-    shares = [stretch.share(feature, "removed", m, side) for m in judged(plan) for side in ("better", "worse")]
-    return all(share == 0.0 for share in shares)
 
 
 def costs(plan: Plan, stretch: Stretch, feature: str) -> str:
@@ -86,7 +85,7 @@ def brief(plan: Plan, found: Staircase) -> dict[str, Any]:
         numbers = {
             "with": stretch.whole(metric),
             "without": stretch.value(without(one), metric),
-            "better_in": stretch.share(one, "removed", metric),
+            "better_in": stretch.better(one, "removed", metric),
             "cost_paid": stretch.change(one, "cost_paid"),
             "cagr": stretch.change(one, "cagr"),
         }
@@ -96,14 +95,22 @@ def brief(plan: Plan, found: Staircase) -> dict[str, Any]:
     return content
 
 
-def _quoted(plan: Plan, stretch: Stretch, feature: str, word: str) -> tuple[str, str]:
+def _quoted(plan: Plan, stretch: Stretch, feature: str, word: str) -> tuple[str, Side]:
     """The metric that the word is told by, and its side: what was claimed where that shows it, else the surest."""
-    side, claim = "worse" if word == "harmed" else "better", claim_of(plan, feature)
-    if word == "not shown":
+    claim, side = claim_of(plan, feature), SIDES.get(word, "better")
+    if word not in SIDES:
         return claim, side
-    wanted = [m for m in judged(plan) if m in plan.targets.metrics]
-    shares = {metric: stretch.share(feature, "removed", metric, side) for metric in wanted}
-    return (claim if shares.get(claim, 0.0) >= SURE else max(shares, key=lambda m: shares[m])), side
+    shares = {metric: _share(stretch, feature, metric, side) for metric in wanted(plan)}
+    return (claim if is_sure(shares.get(claim, 0.0)) else max(shares, key=lambda metric: shares[metric])), side
+
+
+def _share(stretch: Stretch, feature: str, metric: str, side: Side, way: str = "removed") -> float:
+    better = stretch.better(feature, way, metric)
+    return better if side == "better" else 1.0 - better
+
+
+def _sure(stretch: Stretch, feature: str, metric: str, side: Side) -> str:
+    return f"{side} in {_share(stretch, feature, metric, side):.0%}"
 
 
 def _values(plan: Plan, stretch: Stretch, feature: str, metric: str) -> str:
@@ -116,20 +123,23 @@ def _claimed(plan: Plan, stretch: Stretch, feature: str, quoted: str) -> list[st
     claim = claim_of(plan, feature)
     if claim == quoted:
         return []
-    better, worse = (stretch.share(feature, "removed", claim, side) for side in ("better", "worse"))
-    holds = "holds too" if better >= SURE else "is refuted" if worse >= SURE else "is not shown"
-    return [f"its claim {holds}: {_values(plan, stretch, feature, claim)}, better in {better:.0%}"]
+    better, worse = (is_sure(_share(stretch, feature, claim, side)) for side in ("better", "worse"))
+    holds = "holds too" if better else "is refuted" if worse else "is not shown"
+    told = f"{_values(plan, stretch, feature, claim)}, {_sure(stretch, feature, claim, 'better')}"
+    return [f"its claim {holds}: {told}"]
 
 
-def _as_a_stair(stretch: Stretch, feature: str, metric: str, side: str) -> list[str]:
+def _as_a_stair(stretch: Stretch, feature: str, metric: str, side: Side) -> list[str]:
     """Where adding it to the stair before tells another story than removing it from the whole."""
-    added, removed = (stretch.share(feature, way, metric, side) for way in ("added", "removed"))
-    return [f"added to the stair before it {side} in {added:.0%}"] if (added >= SURE) != (removed >= SURE) else []
+    added, removed = (_share(stretch, feature, metric, side, way) for way in ("added", "removed"))
+    return [f"added to the stair before it {side} in {added:.0%}"] if is_sure(added) != is_sure(removed) else []
 
 
-def _hidden(plan: Plan, found: Staircase, feature: str, metric: str) -> str:
+def _hidden(plan: Plan, found: Staircase, feature: str, metric: str, side: Side = "better") -> list[str]:
     """What hidden bars say beside folds."""
     if found.hidden is None or found.walked is None:
-        return ""
-    share = found.hidden.share(feature, "removed", metric)
-    return f", {WHERE[HIDDEN]} {_values(plan, found.hidden, feature, metric)}, better in {share:.0%}"
+        return []
+    if found.hidden.is_dead(feature):
+        return [f"none {WHERE[HIDDEN]}"]
+    values = _values(plan, found.hidden, feature, metric)
+    return [f"{WHERE[HIDDEN]} {values}, {_sure(found.hidden, feature, metric, side)}"]

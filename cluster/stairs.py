@@ -17,6 +17,7 @@ from kernels.metric import OF_RETURNS
 from search.paired import paired
 
 BASELINE = "baseline"
+AGAINST = ("feature", "way", "metric", "low", "high", "better")
 REPLICATES = 1000  # resampled histories of a stretch that the search has not seen
 ALWAYS = ("cagr", "max_drawdown", "sharpe", "volatility", "total_return", "cost_paid")
 """What is measured of every stair, beside the metrics with a target."""
@@ -27,7 +28,7 @@ class Stretch:
     """Stairs on some bars. `metrics` has a row per stair (index: `labels`), columns: `measured`.
 
     `against` says how sure a difference is, where the bars were not seen by the search: a row for each feature, `way`
-    (`added` to the stair before, `removed` from the whole) and judged metric, with `low`, `high`, `better`, `worse` of
+    (`added` to the stair before, `removed` from the whole) and judged metric, with `low`, `high`, `better` of
     `search.paired.paired`; None of bars that were.
     """
 
@@ -49,9 +50,13 @@ class Stretch:
         """The metric of the whole rule less that without the feature."""
         return self.whole(metric) - self.value(without(feature), metric)
 
-    def share(self, feature: str, way: str, metric: str, side: str = "better") -> float:
-        """In what share of resampled histories the rule is better (or `worse`) with the feature; NaN where not judged."""
-        return self._found(feature, way, metric, side)
+    def is_dead(self, feature: str) -> bool:
+        """Whether the feature makes no difference to any metric, to the bit."""
+        return all(self.change(feature, metric) == 0.0 for metric in self.metrics.columns)
+
+    def better(self, feature: str, way: str, metric: str) -> float:
+        """In what share of resampled histories a metric is better with the feature; NaN where not judged."""
+        return self._found(feature, way, metric, "better")
 
     def interval(self, feature: str, way: str, metric: str) -> tuple[float, float]:
         """Where 90 % of the differences with and without the feature lie."""
@@ -106,12 +111,15 @@ def measured(plan: Plan) -> list[str]:
     return list(dict.fromkeys([*plan.targets.metrics, *claimed, *ALWAYS]))
 
 
+def wanted(plan: Plan) -> dict[str, int]:
+    """The metrics with a target that returns decide, with the direction that is better: features are judged by them."""
+    return {t.metric: t.direction for t in plan.targets.targets if t.metric in OF_RETURNS}
+
+
 def judged(plan: Plan) -> dict[str, int]:
-    """The metrics whose differences are judged, with the direction that is better: those with a target that are of the
-    returns, and what features claim."""
-    wanted = {t.metric: t.direction for t in plan.targets.targets if t.metric in OF_RETURNS}
+    """The same, and what features claim: the metrics whose differences are looked at."""
     claimed = {f.claims: plan.strategy.metrics[f.claims].good for f in plan.strategy.features}
-    return wanted | {metric: good for metric, good in claimed.items() if metric not in wanted}
+    return claimed | wanted(plan)
 
 
 def unseen(plan: Plan, features: Sequence[str], metrics: pd.DataFrame, returns: FloatArray, blocks: Blocks) -> Stretch:
@@ -125,8 +133,7 @@ def unseen(plan: Plan, features: Sequence[str], metrics: pd.DataFrame, returns: 
     )
     ways = [(feature, way) for way in ("added", "removed") for feature in features]
     tables = [t.reset_index().assign(feature=f, way=way) for t, (f, way) in zip(found, ways, strict=True)]
-    columns = ["feature", "way", "metric", "low", "high", "better", "worse"]
-    against = pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+    against = pd.concat(tables, ignore_index=True)[[*AGAINST]] if tables else pd.DataFrame(columns=[*AGAINST])
     return Stretch(*days(blocks), metrics[measured(plan)], against)
 
 
@@ -150,8 +157,8 @@ def plain(stretch: Stretch) -> dict[str, Any]:
 
 def of_plain(content: Mapping[str, Any]) -> Stretch:
     """The same read again, to the last bit."""
-    against = pd.DataFrame(content["against"], columns=["feature", "way", "metric", "low", "high", "better", "worse"])
-    numbers = dict.fromkeys(["low", "high", "better", "worse"], float)
+    against = pd.DataFrame(content["against"], columns=[*AGAINST])
+    numbers = dict.fromkeys(AGAINST[3:], float)
     metrics = pd.DataFrame.from_dict(content["metrics"], orient="index").astype(float)
     return Stretch(content["first_day"], content["last_day"], content["bars"], metrics, against.astype(numbers))
 

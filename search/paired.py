@@ -7,7 +7,7 @@ Source: Politis and Romano (1994), "The Stationary Bootstrap".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -37,7 +37,8 @@ def paired(
     seed: int,
 ) -> list[pd.DataFrame]:
     """Of each pair of series, numbers of columns of `returns` (n, K), a row per metric (index: its name): `low` and `high`,
-    the ends of the interval of the first one's metric less the second's; `better` and `worse`, the shares of replicates.
+    the ends of the interval of the first one's metric less the second's; `better`, the share of replicates in which it is
+    the better one, where they are equal half.
 
     `better` names metrics of the returns (`kernels.metric.OF_RETURNS`), +1 where more is better, -1 where less is. `blocks`
     are the n bars: a replicate is measured on the same calendar. Blocks of bars are drawn as long as suits the series, or
@@ -58,15 +59,18 @@ def paired(
     return [_compared(np.concatenate(part, axis=1), signs, names) for part in parts]
 
 
-def word_of(better: Mapping[str, float], worse: Mapping[str, float]) -> Word:
-    """What a feature is called by the shares of resampled histories, by metric, in which it is better and worse.
+def is_sure(share: float) -> bool:
+    """Whether that share of resampled histories is enough to call one of two the better one."""
+    return share >= SURE
 
-    >>> word_of({"sharpe": 0.4, "max_drawdown": 0.97}, {"sharpe": 0.6, "max_drawdown": 0.03})
-    'earned'
-    >>> word_of({"sharpe": 0.02, "max_drawdown": 0.97}, {"sharpe": 0.98, "max_drawdown": 0.03})
-    'not shown'
+
+def word_of(better: Collection[float]) -> Word:
+    """What a feature is called by the shares of resampled histories in which each metric is better with it.
+
+    >>> word_of([0.4, 0.97]), word_of([0.02, 0.97]), word_of([0.02, 0.5]), word_of([0.5])
+    ('earned', 'not shown', 'harmed', 'not shown')
     """
-    gains, loses = (any(share >= SURE for share in shares.values()) for shares in (better, worse))
+    gains, loses = any(is_sure(share) for share in better), any(is_sure(1.0 - share) for share in better)
     return "not shown" if gains == loses else "earned" if gains else "harmed"
 
 
@@ -109,6 +113,6 @@ def _compared(difference: FloatArray, signs: FloatArray, names: Sequence[str]) -
     low, high = np.quantile(difference, INTERVAL, axis=1, method="inverted_cdf")
     lead = signs * difference
     return pd.DataFrame(
-        {"low": low, "high": high, "better": (lead > 0.0).mean(axis=1), "worse": (lead < 0.0).mean(axis=1)},
+        {"low": low, "high": high, "better": (lead > 0.0).mean(axis=1) + 0.5 * (lead == 0.0).mean(axis=1)},
         index=pd.Index(names, name="metric"),
     )

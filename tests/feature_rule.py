@@ -1,4 +1,4 @@
-"""Long, with three features of which one helps on a market that falls for a month at a time, one is dead, one only pays fees."""
+"""Long, with three features: one helps on a market that falls for a month at a time, one is dead, one only pays fees."""
 
 from typing import Any, NamedTuple
 
