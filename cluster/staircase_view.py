@@ -43,6 +43,7 @@ def show_staircase(console: Console, plan: Plan, found: Staircase) -> None:
                 style=style,
                 end_section=label == labels[-1],
             )
+    console.print()
     console.print(table)
     console.print(escape(_legend(plan, found)), style="dim")
     for name, why in found.why_not.items():
