@@ -132,12 +132,13 @@ def _bought(plan: Plan, found: Staircase) -> Table:
 
 
 def _legend(plan: Plan, found: Staircase) -> str:
-    """How the shares are read."""
+    """Which bars these are, and how the shares are read."""
+    where = "; ".join(f"{n}: {s.bars:,} bars, {s.first_day} to {s.last_day}" for n, s in found.stretches.items())
     if list(found.stretches) == [SEEN]:
-        return "Nothing was resampled: there are no bars that the search did not see."
+        return f"{where}. Nothing was resampled: there are no bars that the search did not see."
     told = (
-        "Better: share of resampled histories in which what the feature claims is better with it, added to the stair before "
-        "or removed from the whole rule; 50% is no difference. Bars that the search saw are not resampled."
+        f"{where}. Better: share of resampled histories in which what the feature claims is better with it, added to the "
+        "stair before or removed from the whole rule; 50% is no difference. Bars that the search saw are not resampled."
     )
     apart = [metric for metric in plan.targets.metrics if metric not in judged(plan)]
     return f"{told} Not of the returns alone, so not judged: {', '.join(apart)}." if apart else told
