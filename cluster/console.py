@@ -25,6 +25,8 @@ from cluster.portfolio import Portfolio
 from cluster.progress import duration
 from cluster.running import Outcome
 from cluster.selection_advice import selected
+from cluster.staircase_view import show_staircase
+from cluster.staircase_words import sentences
 from kernels import Strategy
 from kernels.errors import InputError
 from kernels.market_calendar import when
@@ -53,6 +55,8 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     if outcome.found.importance:
         console.print(f"what moved the score: {moved(outcome.found.importance)}")
     _advise(console, outcome.found.advice)
+    if outcome.found.staircase:
+        show_staircase(console, plan, outcome.found.staircase)
     for caveat in caveats(plan, outcome.trials, outcome.found.quarantined):
         console.print(f"note: {escape(caveat)}")
     console.print(f"time: {_spent(outcome.seconds)}")
@@ -151,6 +155,7 @@ def outcome_json(outcomes: Sequence[Outcome], portfolio: Portfolio | InputError 
             if outcome.found.winner.unseen is None
             else _plain(outcome.found.winner.unseen.to_dict()),
             "advice": outcome.found.advice,
+            "features": sentences(outcome.plan, outcome.found.staircase) if outcome.found.staircase else [],
             "caveats": caveats(outcome.plan, outcome.trials, outcome.found.quarantined),
             "study_url": outcome.study_url,
         }
@@ -189,6 +194,8 @@ def show_tickers(console: Console, outcomes: Sequence[Outcome], portfolio: Portf
     console.print(f"targets: {wanted(plan)}")
     for outcome in outcomes:
         _advise(console, outcome.found.advice)
+        if outcome.found.staircase:
+            show_staircase(console, outcome.plan, outcome.found.staircase)
     if isinstance(portfolio, Portfolio):
         _advise(console, portfolio.advice)
     else:

@@ -12,6 +12,7 @@ from cluster.front_view import say_front
 from cluster.plan import Plan
 from cluster.searched import look_for_dead, searched
 from cluster.selection import Selection, judge, on_unseen_paths
+from cluster.staircase import Staircase, climb
 from cluster.winner import Winner, examine, path_table
 from search.dead import Dead
 from search.front import Front
@@ -41,6 +42,7 @@ class Findings:
     distinct: int
     dead: list[Dead]
     front: Front | None = None  # of several objectives
+    staircase: Staircase | None = None  # of a strategy that names features, on one history
 
     @property
     def compared(self) -> pd.DataFrame:
@@ -59,6 +61,7 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
     distinct, dead = study.distinct, look_for_dead(plan, study, best)
     selection = judge(plan, study, everything, winner.bars, rows, distinct)
     verdict = selection.verdict if selection else on_unseen_paths(plan, winner)
+    climbed = climb(plan, everything.chosen, rows, selection) if selection else None
     front = study.front()
     advice = advise(plan, winner, baselines, returns, verdict=verdict, selection=selection)
     advice += [say_front(plan, front)] if front else []
@@ -75,6 +78,7 @@ def find(plan: Plan, study: Study, baselines: pd.DataFrame, top: int) -> Finding
         distinct,
         dead,
         front,
+        climbed,
     )
 
 

@@ -23,6 +23,8 @@ from cluster.front_view import front_lines
 from cluster.identity import Identity
 from cluster.judgement import judgement
 from cluster.plan import Plan
+from cluster.staircase_view import table_of
+from cluster.staircase_words import brief
 from cluster.study_figures import draw, first_of_each_kind
 from kernels.option_market import OptionMarket
 from search.cloud import SUMMARY
@@ -40,14 +42,16 @@ FINAL = (
 """What a finished study leaves, in the order in which it is written: where the last is there, all are of one end."""
 
 FRONT = "front.parquet"  # of several objectives
+STAIRCASE = "staircase.parquet"  # of a strategy that names features, on one history
 
 GROUP_ROWS = 65_536  # of a Parquet file: tens of megabytes
 
 
 def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list[Path]:
     """configs.parquet, trials.parquet (a row per trial), baselines.parquet, paths.parquet (every metric of the best and
-    the baselines on each path), front.parquet of several objectives, best.yaml, advice.md, the figures as pictures,
-    report.html (which has them all) and note.md (the page of the study's run in MLflow); returns the pictures' paths."""
+    the baselines on each path), front.parquet of several objectives, staircase.parquet of features, best.yaml, advice.md,
+    the figures as pictures, report.html (which has them all) and note.md (the page of the study's run in MLflow); returns
+    the pictures' paths."""
     kept = study.manifest
     columns = ["trial", *(p.name for p in plan.strategy.parameters), "score", "targets_met", "status"]
     columns += SUMMARY if plan.config.search.cloud else ()
@@ -59,6 +63,8 @@ def write(plan: Plan, identity: Identity, study: Study, found: Findings) -> list
     }
     if found.front:
         tables["front"] = iter([found.front.rows])
+    if found.staircase:
+        tables["staircase"] = iter([table_of(plan, found.staircase)])
     reopen(plan)
     for name, table in tables.items():
         kept.write(f"{name}.parquet", partial(stream_parquet, table))
@@ -94,7 +100,8 @@ def write_report(plan: Plan, identity: Identity, study: Study, found: Findings, 
 
 def final_files(plan: Plan) -> tuple[str, ...]:
     """What the study of a plan leaves when it is finished."""
-    return (*FINAL, FRONT) if plan.objectives else FINAL
+    climbed = bool(plan.strategy.features) and plan.periods is not None
+    return (*FINAL, *((FRONT,) if plan.objectives else ()), *((STAIRCASE,) if climbed else ()))
 
 
 def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
@@ -124,6 +131,7 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
         "break_even": plain(winner.break_even),  # multiple of the costs
         "verdict": found.verdict.line,
         **({} if found.selection is None else judgement(found.selection, plan.market.bars_per_year)),
+        **({} if found.staircase is None else {"features": brief(plan, found.staircase)}),
         **({} if not found.dead else {"dead_parameters": [each.sentence for each in found.dead]}),
         **({} if winner.unseen is None else {"on_unseen_paths": {m: plain(winner.unseen[m]) for m in shown}}),
         "from": {
@@ -146,7 +154,7 @@ def publish(recorder: Recorder, plan: Plan, best: pd.DataFrame) -> None:
     verdict: str = yaml.safe_load((plan.folder / "best.yaml").read_text(encoding="utf-8"))["verdict"]
     for name in ("study.yaml", "best.yaml", "advice.md"):
         recorder.text(name, (plan.folder / name).read_text(encoding="utf-8"))
-    for name in ("paths.parquet", study_report.NAME, *((FRONT,) if plan.objectives else ())):
+    for name in ("paths.parquet", study_report.NAME, *(n for n in final_files(plan) if n in (FRONT, STAIRCASE))):
         recorder.artifact(plan.folder / name)
     for path in sorted((plan.folder / "figures").iterdir()):
         if path.is_file():  # heatmaps drawn later lie in folders of their own

@@ -34,8 +34,8 @@ UNHEDGED: dict[str, str | float] = {
 OF_REGIME = {  # fields of the regime's rule, by the parameter that has them
     "regime_window": "window",
     "regime_memory": "memory",
-    "regime_high": "high",
-    "regime_low": "low",
+    "vol_high": "high",
+    "vol_low": "low",
     "trend_strength": "trend_strength",
     "confirm_bars": "confirm_bars",
     "min_bars": "min_bars",
@@ -55,14 +55,13 @@ class Asked:
     def of(cls, configuration: Mapping[str, Any]) -> Asked:
         """Looked for by name; what the strategy has no parameter for, or is off, is as by default."""
         set_ = {name: value for name, value in configuration.items() if not _is_off(value)}
-        words = {str(set_.get(name)) for name in ("ewma", "correlation_kind")}
         numbers = {field: float(set_[name]) for name, field in OF_REGIME.items() if name in set_}
         whole = {"window", "memory", "confirm_bars", "min_bars"}
         rule: dict[str, Any] = {field: int(n) if field in whole else n for field, n in numbers.items()}
         trigger = set_.get("hedge_exposure")
         return cls(
             int(set_.get("correlation_window", WINDOW)),
-            EWMA if words & {"on", "ewma"} else ROLLING,
+            EWMA if set_.get("correlation") == "ewma" else ROLLING,
             RegimeRule(**rule),
             None if trigger is None else float(trigger),
         )
@@ -130,7 +129,7 @@ def mean_with(market: Market, other: Market, window: int, decay: float) -> dict[
 
 def of_regimes(market: Market, asked: Asked) -> Figure:
     """The equal-weight index with the market's regime of each bar."""
-    implied = getattr(book_of(market), "implied", None)
+    implied = None if market.book is None else market.book.implied
     labels = market_regime(market, asked.regime, implied).astype(np.int64)
     index = np.cumprod(1.0 + np.nan_to_num(equal_weight_returns(market))).astype(np.float64)
     return regimes_over_price(market.timestamps, index, labels, REGIMES, unknown=asked.regime.warm_up)
@@ -173,15 +172,9 @@ def unhedged(strategy: Strategy, winner: pd.DataFrame) -> pd.DataFrame | None:
     return None
 
 
-def book_of(market: Market) -> Any:
-    """The long book that the market may have."""
-    return getattr(market, "book", None)
-
-
 def beside(market: Market) -> Market | None:
     """The second market of one ticker that its book may have."""
-    found = getattr(book_of(market), "beside", None)
-    return found if isinstance(found, Market) else None
+    return None if market.book is None else market.book.beside
 
 
 def _is_off(value: Any) -> bool:

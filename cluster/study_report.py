@@ -14,6 +14,7 @@ from cluster.evidence import Evidence
 from cluster.findings import Findings
 from cluster.identity import Identity
 from cluster.plan import Plan
+from cluster.staircase_view import parts as climbed
 from kernels.market_calendar import when
 from kernels.option_market import OptionMarket
 from tracking import fold_figures, selection_figures, winner_figures
@@ -54,6 +55,7 @@ def compose(
         ("Targets", _targets(plan, found, evidence)),
         ("Equity and drawdown", named.get("equity", [])),
         ("Out of sample", _out_of_sample(plan, evidence)),
+        ("What each feature bought", climbed(plan, found.staircase) if found.staircase else []),
         ("Luck and overfitting", _luck(plan, found, evidence)),
         ("Plateau or spike", _plateau(plan, found, evidence, named)),
         ("Costs", _costs(plan, found)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,9 @@ import pandas as pd
 
 from cluster.looking import open_to, opened_before
 from cluster.plan import Plan
+from cluster.stairs import Stretch, of_plain, plain, stairs, switched, unseen
 from cluster.winner import engine_for
+from kernels.blocks import Blocks
 from kernels.errors import InputError
 from kernels.market import FloatArray
 from kernels.metrics import metrics
@@ -34,7 +36,7 @@ class Opened:
 
     `rows` (index: their labels, the winner first) have the metrics that have a target, sharpe, total_return, score,
     targets_met and margins. The winner was that of at most `trials` trials with that `patience`. `before` are the names of
-    the studies that had opened these bars by then, and when.
+    the studies that had opened these bars by then, and when. `stairs` are the winner's, of a strategy that names features.
     """
 
     when: str
@@ -45,6 +47,7 @@ class Opened:
     patience: int | None
     before: tuple[tuple[str, str], ...]
     rows: pd.DataFrame
+    stairs: Stretch | None = None
 
 
 def must_be_closed(plan: Plan, manifest: Manifest) -> None:
@@ -77,6 +80,7 @@ def look_behind(plan: Plan, study_id: str, compared: pd.DataFrame) -> Opened:
         plan.config.search.patience,
         tuple((each.name, each.when) for each in opened_before(plan, study_id)),
         found[[*shown, "score", "targets_met", *margins]],
+        _stairs(plan, compared),
     )
 
 
@@ -87,7 +91,9 @@ def keep(plan: Plan, manifest: Manifest, study_id: str, found: Opened) -> None:
         label: {name: value if math.isfinite(value) else str(value) for name, value in row.items()}
         for label, row in found.rows.astype(float).to_dict("index").items()
     }
-    manifest.text(HOLDOUT, json.dumps({**asdict(found), "rows": rows}, indent=1) + "\n")
+    content = {name: value for name, value in vars(found).items() if name != "stairs"} | {"rows": rows}
+    content |= {"stairs": plain(found.stairs)} if found.stairs else {}
+    manifest.text(HOLDOUT, json.dumps(content, indent=1) + "\n")
 
 
 def opened(plan: Plan, manifest: Manifest) -> Opened | None:
@@ -97,7 +103,8 @@ def opened(plan: Plan, manifest: Manifest) -> Opened | None:
     content: dict[str, Any] = json.loads(manifest.read(HOLDOUT))
     rows = pd.DataFrame.from_dict(content.pop("rows"), orient="index").astype(float)
     before = tuple((str(name), str(when)) for name, when in content.pop("before"))
-    return Opened(**content, before=before, rows=rows)
+    climbed = content.pop("stairs", None)
+    return Opened(**content, before=before, rows=rows, stairs=of_plain(climbed) if climbed else None)
 
 
 def must_not_go_on(plan: Plan) -> None:
@@ -130,6 +137,19 @@ def on_holdout(plan: Plan, rows: pd.DataFrame) -> tuple[pd.DataFrame, FloatArray
     scores = plan.targets.score(measured).drop(columns="status")
     found = pd.concat([measured, scores], axis="columns").set_axis(rows.index)
     return found, engine.returns(table)[plan.holdout.first - 1 :]
+
+
+def _stairs(plan: Plan, compared: pd.DataFrame) -> Stretch | None:
+    """The winner's stairs on the hidden bars, in the kernel that ran it beside the baselines."""
+    if not plan.strategy.features:
+        return None
+    assert plan.holdout is not None
+    on, _ = switched(plan.strategy, compared.iloc[:1])
+    rows = stairs(plan.strategy, compared.iloc[:1], on)
+    measured, returns = on_holdout(plan, pd.concat([rows, compared[list(rows.columns)]]))
+    whole = Blocks.monthly(plan.holdout.market).cut_at(plan.holdout.first)
+    blocks = Blocks(whole.edges[whole.edges >= plan.holdout.first], whole.timestamps)
+    return unseen(plan, on, measured.iloc[: len(rows)], returns[:, : len(rows)], blocks)
 
 
 def nothing_hidden(plan: Plan) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from cluster.advice import wanted
 from cluster.findings import Findings
 from cluster.plan import Plan
+from cluster.staircase_view import show_staircase
 
 
 def show_opened(console: Console, plan: Plan, found: Findings) -> None:
@@ -36,6 +37,8 @@ def show_opened(console: Console, plan: Plan, found: Findings) -> None:
     console.print(table)
     console.print(f"targets: {wanted(plan)} (a margin of 0 or more meets its target)")
     console.print(f"[bold]{escape(found.selection.verdict.line)}[/]")
+    if found.staircase:
+        show_staircase(console, plan, found.staircase)
     for name, when in unhidden.before:
         console.print(
             f"these bars are no longer unseen: {escape(name)} opened or searched them on {when[:10]}", soft_wrap=True

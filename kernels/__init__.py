@@ -7,7 +7,7 @@ from kernels.loading import load_strategy
 from kernels.market import Market
 from kernels.metric import METRICS
 from kernels.strategies import option_hedge, portfolio_hedge, tsmom_hedge
-from kernels.strategy import Parameter, Plane, Strategy
+from kernels.strategy import Feature, Parameter, Plane, Strategy
 
 STRATEGIES: dict[str, Strategy] = {
     s.name: s for s in (tsmom_hedge.STRATEGY, option_hedge.STRATEGY, portfolio_hedge.STRATEGY)
@@ -19,6 +19,7 @@ __all__ = [
     "BackendError",
     "Backtest",
     "Costs",
+    "Feature",
     "InputError",
     "Market",
     "Parameter",

@@ -118,3 +118,8 @@ _CATALOGUE = (
     Metric("hedged_share", 0, "fraction", "mean share of assets held short"),
 )
 METRICS: dict[str, Metric] = {m.name: m for m in _CATALOGUE}
+OF_RETURNS = (
+    *("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown", "cagr_to_volatility"),
+    *("cagr_to_loss_deviation", "consistency", "profit_factor", "skew", "kurtosis", "expected_shortfall_95"),
+)
+"""Metrics that a series of bar returns and its calendar decide: no orders, costs or positions are needed for them."""

@@ -85,6 +85,16 @@ class Plane(NamedTuple):
         return tuple(f"{self.name}_{k}" for k in range(n_assets)) if self.stacked else (self.name,)
 
 
+class Feature(NamedTuple):
+    """A protective part of a rule: a choice parameter whose first choice switches it off.
+
+    `claims` is the metric of the returns that it is meant to better (one of `kernels.metric.OF_RETURNS`).
+    """
+
+    parameter: str
+    claims: str = "max_drawdown"
+
+
 Asked = Mapping[str, Sequence[float] | FloatArray]  # numbers that configurations will have, by parameter
 
 
@@ -134,6 +144,8 @@ class Strategy:
         `say(parameters) -> words` that tell a trader what to do; parameters that are off are None.
     book
         Whether its planes read `market.book` (which may be None): a study of any other strategy has no `book:`.
+    features
+        What may be switched off by itself, in the order in which it is added: a study says what each bought and cost.
     """
 
     name: str
@@ -150,6 +162,7 @@ class Strategy:
     unfit: Callable[[Any, Asked, Costs], list[str]] = on_any_market
     say: Callable[[Mapping[str, Any]], str] = plainly
     book: bool = False
+    features: tuple[Feature, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Metric]:

@@ -16,12 +16,13 @@ from kernels.errors import InputError
 from kernels.long_book import LongBook
 from kernels.market import Market
 from kernels.market_calendar import DateArray
+from kernels.metric import OF_RETURNS
 from kernels.option_market import PER_PATH, Contract, OptionMarket, gbm
 from kernels.planes import PlaneStore, encode, market_planes, planes_of
 from kernels.program import Program, trace
 from kernels.schedule import schedule
 from kernels.state import Leaf, leaves
-from kernels.strategy import Parameter, ParameterValue, Strategy
+from kernels.strategy import Feature, Parameter, ParameterValue, Strategy
 
 MOST_BARS = 2000  # of the tiny market: enough for any warm-up that a daily strategy has
 FINEST_DAYS = 0.1  # its bars where options are traded: the finest that a rebalance may ask for
@@ -75,6 +76,7 @@ def _declaration_problems(strategy: Strategy) -> list[str]:
         ]
     for parameter in strategy.parameters:
         problems += _parameter_problems(parameter)
+    problems += _feature_problems(strategy)
     taken = planes_of(strategy)
     problems += [f"plane {n!r}: every market has a plane of that name; choose another" for n in planes if n in taken]
     optional = {parameter.name for parameter in strategy.parameters if parameter.optional}
@@ -106,6 +108,28 @@ def _parameter_problems(parameter: Parameter) -> list[str]:
             return [f"{where}: low < high must hold, got low={parameter.low}, high={parameter.high}"]
     problem = parameter.problem(parameter.default)
     return [f"{problem} as its default"] if problem else []
+
+
+def _feature_problems(strategy: Strategy) -> list[str]:
+    known = {parameter.name: parameter for parameter in strategy.parameters}
+    problems, seen = [], set[str]()
+    for feature in strategy.features:
+        if not isinstance(feature, Feature):
+            problems.append(f"features: Feature({feature!r}) from kernels is needed, got {feature!r}")
+            continue
+        name, where = feature.parameter, f"feature {feature.parameter!r}"
+        if name not in known:
+            problems.append(f"{where}: it is no parameter; parameters are {', '.join(known)}")
+        elif len(known[name].choices) < 2:
+            problems.append(f"{where}: a parameter with choices is needed, of which the first switches it off")
+        if name in seen:
+            problems.append(f"{where} is there twice; keep one")
+        if feature.claims not in OF_RETURNS:
+            problems.append(
+                f"{where}: claims {feature.claims!r} is no metric of the returns; claim one of {', '.join(OF_RETURNS)}"
+            )
+        seen.add(name)
+    return problems
 
 
 def _trace(strategy: Strategy, market: Market | OptionMarket) -> None:

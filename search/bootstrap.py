@@ -7,12 +7,15 @@ of Patton, Politis and White (2009).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.market import FloatArray
+from search.seeds import seed_of
+
+CELLS = 2**18  # bars of replicates that are measured together: 2 MiB a sum
 
 
 def block_length(returns: FloatArray) -> float:
@@ -60,6 +63,13 @@ def resample(n: int, length: float, replicates: int, seed: int | Sequence[int]) 
     since = np.maximum.accumulate(np.where(new, where, 0), axis=1)  # where the current block began
     starts = rng.integers(n, size=new.shape)
     return np.asarray((np.take_along_axis(starts, since, axis=1) + where - since) % n)
+
+
+def draws(n: int, length: float, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """The same replicates, some at a time: memory does not grow with their number."""
+    together = max(1, CELLS // n)
+    for first in range(0, replicates, together):
+        yield resample(n, length, min(together, replicates - first), seed_of(seed, first, 0))
 
 
 def weights(drawn: NDArray[np.int64]) -> FloatArray:

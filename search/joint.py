@@ -12,7 +12,6 @@ Source: Politis and Romano (1994), "The Stationary Bootstrap".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,12 +22,10 @@ from numpy.typing import NDArray
 from kernels.blocks import JOINED, Blocks, BlockStatistics, sums_of
 from kernels.market import FloatArray
 from kernels.metrics import metrics
-from search.bootstrap import block_length, resample
-from search.seeds import seed_of
+from search.bootstrap import block_length, draws
 from search.targets import Targets
 
 QUANTILES = (0.05, 0.5, 0.95)
-CELLS = 2**18  # bars of replicates that are measured together: 2 MiB a sum
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,9 @@ def joint(bars: BlockStatistics, targets: Targets, bars_per_year: float, *, repl
     if bars.values.shape[2] > 1:  # noqa: PD011 - an array
         return _judged(metrics(monthly(bars), bars_per_year), targets, None)
     length = block_length(bars.of("r1")[:, 0])
-    parts = [metrics(monthly(bars, drawn), bars_per_year) for drawn in _draws(bars, length, replicates, seed)]
+    parts = [
+        metrics(monthly(bars, drawn), bars_per_year) for drawn in draws(len(bars.blocks), length, replicates, seed)
+    ]
     return _judged(pd.concat(parts, ignore_index=True), targets, length)
 
 
@@ -74,7 +73,7 @@ def ahead(
     """
     length = block_length(bars.of("r1")[:, 0])
     won = dict.fromkeys(targets.metrics, 0.0)
-    for drawn in _draws(bars, length, replicates, seed):
+    for drawn in draws(len(bars.blocks), length, replicates, seed):
         one, other = (metrics(monthly(each, drawn), bars_per_year) for each in (bars, baseline))
         for target in targets.targets:
             lead = target.direction * (one[target.metric] - other[target.metric]).to_numpy(dtype=np.float64)
@@ -120,14 +119,6 @@ def monthly(bars: BlockStatistics, drawn: NDArray[np.int64] | None = None) -> Bl
 def _month_starts(blocks: Blocks) -> NDArray[np.int64]:
     months = blocks.timestamps[blocks.edges[:-1]].astype("datetime64[M]")
     return np.concatenate([[0], np.flatnonzero(months[1:] != months[:-1]) + 1]).astype(np.int64)
-
-
-def _draws(bars: BlockStatistics, length: float, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """The replicates, some at a time: memory does not grow with their number."""
-    n = len(bars.blocks)
-    together = max(1, CELLS // n)
-    for first in range(0, replicates, together):
-        yield resample(n, length, min(together, replicates - first), seed_of(seed, first, 0))
 
 
 def _judged(measured: pd.DataFrame, targets: Targets, length: float | None) -> Joint:

@@ -180,6 +180,8 @@ def _narrowed(strategy: Strategy, **longest: int) -> Strategy:
         parameters=tuple(
             replace(p, default=longest[p.name], low=longest[p.name] // 2, high=longest[p.name])
             if p.name in longest
+            else replace(p, default=0.1, low=0.05)  # outside any spread of the tests
+            if p.name == "initial_stop"
             else replace(p, default=p.low if p.default is None else p.default, optional=False)
             for p in strategy.parameters
         ),

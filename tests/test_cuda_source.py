@@ -10,6 +10,7 @@ import pytest
 from rules import BUDGET, TANGLE
 
 from kernels import STRATEGIES, Strategy
+from kernels.backends import plane_kinds
 from kernels.backends.cuda import OPTIONS, source
 from kernels.program import Program, trace
 from kernels.schedule import Schedule, schedule

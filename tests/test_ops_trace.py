@@ -122,7 +122,7 @@ def test_a_symbol_prints_as_its_operation() -> None:
 def test_every_node_comes_after_its_arguments() -> None:
     for strategy in (*CATALOGUE, BUDGET, TANGLE, CURVE):
         for node in plan(
-            market_for(strategy, SHORTEST.get(strategy.name, 60)), strategy, _rows(strategy, 3)
+            market_for(strategy, max(60, SHORTEST.get(strategy.name, 60))), strategy, _rows(strategy, 3)
         ).traced.graph.nodes:
             assert all(argument.index < node.index for argument in node.args)
 

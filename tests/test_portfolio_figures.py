@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import armed_rule
@@ -16,13 +16,13 @@ from histories import history, part
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import portfolio_figures
 from cluster.portfolio_figures import Asked, books, hedges_a_portfolio, mean_with, of_correlation, of_regimes, unhedged
 from kernels import STRATEGIES, Costs, Market
 from kernels.backends import choose
 from kernels.correlation import correlation, correlation_regime, mean_correlation
 from kernels.engine import Engine
 from kernels.indicators import equal_weight_returns
+from kernels.long_book import LongBook
 from kernels.regime import REGIMES, RegimeRule, market_regime
 from kernels.second_market import cross_correlation
 from tracking.drawing_html import description
@@ -34,14 +34,6 @@ RULE = {"regime_window": 12, "regime_memory": 60, "trend_strength": 4.0, "confir
 SETTINGS = {"correlation_window": 30, "hedge_exposure": 0.3, **RULE}
 ASKED = Asked.of(SETTINGS)
 MARKET = history(400, 3, seed=5)
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A book that has a second market only."""
-
-    beside: Market
-    implied: None = None
 
 
 def hedge(market: Market, **chosen: float | str) -> Figure:
@@ -70,14 +62,6 @@ def shaded(mark: Stretches, timestamps: Array) -> Flags:
 
 def maps(figure: Figure) -> list[Heatmap]:
     return [panel for panel in figure.panels if isinstance(panel, Heatmap)]
-
-
-@pytest.fixture
-def second(monkeypatch: pytest.MonkeyPatch) -> Market:
-    """A market of one ticker beside any other."""
-    other = history(500, 1, seed=8)
-    monkeypatch.setattr(portfolio_figures, "book_of", lambda _: Beside(other))
-    return other
 
 
 # Both drawers
@@ -155,7 +139,7 @@ def test_the_lines_and_the_matrices_are_those_of_the_planes() -> None:
 
 
 def test_the_kind_of_correlation_that_the_rule_reads_is_the_one_that_is_judged() -> None:
-    asked = Asked.of({**SETTINGS, "ewma": "on"})
+    asked = Asked.of({**SETTINGS, "correlation": "ewma"})
     figure = of_correlation(MARKET, asked)
     assert marks(figure, Line)[0].name.startswith("EWMA")
     mean = mean_correlation(MARKET, 30, 0.94)
@@ -275,8 +259,9 @@ def test_one_asset_has_its_own_correlation_and_no_matrix() -> None:
     assert not maps(figure)
 
 
-def test_the_second_market_has_a_line_where_there_is_one(second: Market) -> None:
-    figure = of_correlation(MARKET, ASKED)
+def test_the_second_market_has_a_line_where_there_is_one() -> None:
+    second = history(500, 1, seed=8)
+    figure = of_correlation(replace(MARKET, book=LongBook(beside=second)), ASKED)
     (name,) = mean_with(MARKET, second, 30, 1.0)
     drawn = line(figure, name).y
     each = cross_correlation(MARKET, second, "X0", 30)
@@ -312,9 +297,11 @@ def test_a_chart_alone_has_a_row_and_the_others_keep_theirs() -> None:
 
 
 def test_what_a_configuration_does_not_say_is_as_by_default() -> None:
-    assert Asked.of({"correlation_window": None, "hedge_exposure": float("nan"), "ewma": "off"}) == Asked.of({})
+    assert Asked.of({"correlation_window": None, "hedge_exposure": float("nan"), "correlation": "rolling"}) == Asked.of(
+        {}
+    )
     assert Asked.of({}) == Asked(60, 1.0, RegimeRule(), None)
-    assert Asked.of({"ewma": "on", "hedge_exposure": 0.2, **RULE}) == Asked(
+    assert Asked.of({"correlation": "ewma", "hedge_exposure": 0.2, **RULE}) == Asked(
         60, 0.94, RegimeRule(12, 60, 0.8, 0.2, 4, 2, 3), 0.2
     )
 

@@ -21,7 +21,7 @@ from kernels.regime import REGIMES
 from kernels.shared_account import SHARED_ACCOUNT, BookOrder
 from kernels.sizing_planes import range_ratio
 from kernels.state import per_asset, scalar
-from kernels.strategy import Asked, Parameter, Plane, Strategy
+from kernels.strategy import Asked, Feature, Parameter, Plane, Strategy
 from kernels.trailing_exit import Trail, trailing_exit
 from kernels.windows import window_problems
 
@@ -319,6 +319,13 @@ STRATEGY = Strategy(
     unfit=unfit,
     say=in_desk_words,
     book=True,
+    features=(
+        Feature("sizing"),
+        Feature("regime"),
+        Feature("trailing_exit"),
+        Feature("agreement", claims="sharpe"),
+        Feature("hedge"),
+    ),
     notes=(
         "Interest is earned only on what the cash hedge moves out of the market, and the rest of the cash earns nothing.",
         "Puts are marked by Black-Scholes at the book's volatility index, or at 1.2 times realised volatility.",
