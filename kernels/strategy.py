@@ -130,6 +130,8 @@ class Strategy:
     unfit
         `unfit(market, asked, costs) -> sentences` that refuse numbers which this market cannot give a meaning to, or
         these costs.
+    limited
+        Its rule asks `bar.limited` before it orders (`kernels.limit_stage`), so that risk limits can be switched on.
     say
         `say(parameters) -> words` that tell a trader what to do; parameters that are off are None.
     """
@@ -147,6 +149,7 @@ class Strategy:
     market: type[Market] | type[OptionMarket] = Market
     unfit: Callable[[Any, Asked, Costs], list[str]] = on_any_market
     say: Callable[[Mapping[str, Any]], str] = plainly
+    limited: bool = False
 
     @property
     def metrics(self) -> dict[str, Metric]:

@@ -12,6 +12,7 @@ from kernels.errors import InputError
 from kernels.launch import Backend
 from kernels.planes import planes_of
 from kernels.program import Program, trace
+from kernels.risk_settings import Limits
 from kernels.schedule import schedule
 from kernels.strategy import Strategy
 
@@ -79,13 +80,16 @@ def choose(name: str = "auto", precision: str = "float64", *, threads: int | Non
     return Choice(NumpyBackend(), why)
 
 
-def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precision: str = "float64") -> str:
+def generated_source(
+    strategy: Strategy, backend: str, *, n_assets: int, precision: str = "float64", limits: Limits | None = None
+) -> str:
     """The source that a compiled backend generates from a strategy, every parameter in use and every bank shared.
 
     InputError for a backend that generates none.
     """
-    planes = planes_of(strategy) | {name: True for plane in strategy.planes for name in plane.names(n_assets)}
-    plan = schedule(trace(Program(strategy, n_assets), planes))
+    program = Program(strategy, n_assets, limits=limits if limits and limits.enabled else None)
+    planes = planes_of(strategy) | {name: True for plane in program.planes for name in plane.names(n_assets)}
+    plan = schedule(trace(program, planes))
     if backend == "cuda":
         from kernels.backends import cuda
 
