@@ -13,7 +13,7 @@ from kernels.indicators import log_returns, shifted, trailing_sums
 from kernels.market import FloatArray
 from kernels.metric import Metric
 from kernels.ops import as_number, clip, sign, sum_assets, where
-from kernels.state import per_asset, scalar
+from kernels.state import accumulator, per_asset, scalar
 
 START = 10_000.0
 
@@ -29,8 +29,8 @@ class Counted(NamedTuple):
 
 
 class Parts(NamedTuple):
-    cuts: Any = scalar(0.0)
-    refusals: Any = scalar(0.0)
+    cuts: Any = accumulator(0.0)
+    refusals: Any = accumulator(0.0)
 
 
 class Wanted(NamedTuple):
@@ -97,24 +97,24 @@ def kind(market: Market) -> FloatArray:
     return (np.arange(market.n_bars) // 20 % 3).astype(np.float64)
 
 
-def wanted(bar: Any, p: Any) -> tuple[Any, Any, Any]:
-    """(trade, weight, held): every few bars a size along the momentum, else what is held."""
+def wanted(bar: Any, p: Any) -> tuple[Any, Any, Any, Any]:
+    """(trade, weight, held, regime): every few bars a size along the momentum, else what is held."""
     equity = bar.account.cash + sum_assets(bar.account.units * bar.close)
     held = bar.account.units * bar.close / equity
     trade = (bar.momentum != 0.0) & (bar.turn > 0.0)
-    return trade, where(trade, clip(10.0 * bar.momentum, -1.0, 1.0) * p.size, held), held
+    return trade, where(trade, clip(10.0 * bar.momentum, -1.0, 1.0) * p.size, held), held, bar.kind
 
 
 def step(bar: Any, state: Any, p: Any) -> tuple[Wanted, Any]:
     """Ask the limits, then order what they leave; where that is what is held, nothing."""
-    trade, weight, held = wanted(bar, p)
-    limited = bar.limited(weight, held, bar.kind)
+    trade, weight, held, regime = wanted(bar, p)
+    limited = bar.limited(weight, held, regime)
     return Wanted(limited.weight, trade & (limited.weight != held), limited.cuts, limited.refusals), state
 
 
 def step_unasked(bar: Any, state: Any, p: Any) -> tuple[Wanted, Any]:
     """The same rule, written without limits."""
-    trade, weight, held = wanted(bar, p)
+    trade, weight, held, _ = wanted(bar, p)
     return Wanted(weight, trade & (weight != held), 0.0, 0.0), state
 
 
@@ -128,7 +128,7 @@ def turns(market: Market) -> FloatArray:
 
 
 STRATEGY = Strategy(
-    "limited",
+    "along_momentum",
     "sizes along the momentum, within risk limits",
     "tests",
     (

@@ -86,7 +86,7 @@ class Pair:
         weight = held * np.where(random.random(A) < 0.2, random.choice([0.0, 0.5], A), 1.0)
         a, side = int(random.integers(A)), float(random.choice([-1.0, 1.0]))
         size = random.lognormal(np.log(0.08), 1.0)
-        base = weight[a] if side * weight[a] > 0.0 else 0.0
+        base = held[a] if side * held[a] > 0.0 else 0.0
         weight[a] = base + side * size
         label = float(random.integers(3))
         if base and self.limits.pyramiding:
@@ -106,7 +106,9 @@ class Pair:
         assert found.cuts[0] == (decision.allowed and decision.multiplier < 1.0)
         self.amount = found.weight[:, 0] * equity
         if decision:
-            asked.open(names[a], SIDES[side], abs(self.amount[a]) - abs(base) * equity, str(label) if self.regimes else None)
+            asked.open(
+                names[a], SIDES[side], abs(self.amount[a]) - abs(base) * equity, str(label) if self.regimes else None
+            )
         for reason in decision.reasons:
             self.answers[reason.split("_")[0]] += 1
 
@@ -144,9 +146,9 @@ def test_the_correlations_of_a_bar_are_those_a_live_program_knows(lookback: int,
     market = prices(2)
     market.close[:, 1] = market.close[:, 0] * 3.0  # exactly together
     live, ours = Comovement(lookback, least), known_correlations(market.close, lookback, least)
-    rows = np.arange(A)
+    stamps, rows = market.timestamps.astype(np.int64), np.arange(A)
     for t in range(BARS):
-        live.update(market.timestamps[t : t + 1], {n: market.close[t : t + 1, a] for a, n in enumerate(market.tickers)})
+        live.update(stamps[t : t + 1], {n: market.close[t : t + 1, a] for a, n in enumerate(market.tickers)})
         told = np.stack([live.correlations(live.row(name), rows) for name in market.tickers])
         np.testing.assert_array_equal(np.isnan(told), np.isnan(ours[t]), err_msg=str(t))
         np.testing.assert_allclose(ours[t], told, rtol=0.0, atol=1e-13)  # sums of 129 products: 129 * 2**-53 < 1e-13
@@ -238,11 +240,10 @@ def test_a_shared_limit_cuts_orders_in_proportion() -> None:
 
 
 def test_what_is_sold_makes_room_for_what_is_bought() -> None:
-    limits = Limits(symbol_limit=1.0, direction_limit=0.6, correlation_cut=0.0)
-    found = asked(limits, [0.2, 0.4, 0.0], [0.6, 0.0, 0.0])
-    np.testing.assert_array_equal(found.weight[:, 0], [0.2, 0.4, 0.0])
-    turned = asked(limits, [-0.6, 0.6, 0.0], [0.6, 0.0, 0.0])
-    np.testing.assert_array_equal(turned.weight[:, 0], [-0.6, 0.6, 0.0])
+    limits = Limits(symbol_limit=1.0, direction_limit=0.75, correlation_cut=0.0)
+    for weight in ([0.25, 0.5, 0.0], [-0.75, 0.75, 0.0]):
+        found = asked(limits, weight, [0.75, 0.0, 0.0])
+        np.testing.assert_array_equal(found.weight[:, 0], weight)
 
 
 def test_a_held_asset_is_added_to_only_where_pyramids_are_allowed() -> None:
@@ -271,23 +272,42 @@ def test_a_position_of_several_regimes_counts_whole_in_each() -> None:
         ([0.3, 0.0], 0.0, [0.3, 0.0]),
         ([0.35, 0.0], 1.0, [0.35, 0.0]),  # 0.05 in regime 1
         ([0.35, 0.3], 1.0, [0.35, 0.05]),  # in lots 0.35 would be free
-        ([0.35, 0.3], 2.0, [0.35, 0.05]),  # room 0.05 - 0.05 for 0.25: refused
+        ([0.35, 0.3], 2.0, [0.35, 0.10]),  # the other 0.05 is of regime 1 alone
+        ([0.35, 0.3], 0.0, [0.35, 0.10]),  # 0.3 in lots, 0.45 as it is counted: refused
     ):
         found, opened = limit(limits, np.array([wanted]).T, weight, label, opened, None)
         weight = found.weight
         np.testing.assert_allclose(weight[:, 0], expected, atol=ROUNDING)
 
 
+@settings(max_examples=10)
+@given(seed=SEEDS)
+def test_what_was_opened_in_a_regime_stays_within_its_limit_lot_by_lot(seed: int) -> None:
+    limits = Limits(symbol_limit=1.0, direction_limit=1.0, regime_limit=0.4, correlation_cut=0.0, pyramiding=True)
+    random, lanes = np.random.default_rng(seed), 20
+    lots, held, opened = np.zeros((3, A, lanes)), np.zeros((A, lanes)), Opened(np.full((A, lanes), IN_SEVERAL))
+    for _ in range(40):
+        weight = np.where(random.random((A, lanes)) < 0.4, random.normal(0.0, 0.15, (A, lanes)), held)
+        regime = random.integers(0, 3, lanes)
+        found, opened = limit(limits, weight, held, regime.astype(float), opened, None)
+        base = bases(weight, held)
+        lots *= np.divide(base, abs(held), out=np.zeros_like(base), where=held != 0.0)
+        lots[regime, :, range(lanes)] += (abs(found.weight) - base).T
+        held = found.weight
+        assert (lots.sum(axis=1) <= limits.regime_limit + 1e-13).all()  # 40 bars of roundings of 2**-53 each
+    assert lots.sum() > 0.0
+
+
 def test_what_is_no_number_is_not_within_a_limit() -> None:
-    found = asked(Limits(correlation_cut=0.0), [np.nan, np.inf, 0.1], [0.1, 0.0, 0.0])
-    np.testing.assert_array_equal(found.weight[:, 0], [0.0, 0.0, 0.1])
+    with np.errstate(invalid="ignore"):  # as the NumPy backend runs a bar
+        found = asked(Limits(correlation_cut=0.0), [np.nan, np.inf, 0.1], [0.1, 0.0, 0.0])
+    np.testing.assert_array_equal(found.weight[:, 0], [0.0, 0.0, 0.0])  # an infinite order asks for all the room
 
 
 # ---- in a backtest
 
 ROWS = pd.DataFrame({"size": [0.0, 0.05, 0.3, 0.9, 2.0] * 13, "window": [20] * 65})
 BANKS = ROWS.assign(window=np.resize([10, 20, 40], len(ROWS)))
-EVERY = (TIGHT, replace(TIGHT, pyramiding=True, on_unknown="ignore"), replace(TIGHT, correlation_cut=0.0))
 
 
 def tried(
@@ -297,27 +317,33 @@ def tried(
     return Engine(market, strategy, Costs(), backend, limits=limits).run(rows)
 
 
-@pytest.mark.parametrize("limits", EVERY, ids=["refusing", "adding", "exposures alone"])
-def test_every_backend_limits_as_numpy_does(limits: Limits, backend: Backend) -> None:
-    market = history()
-    for rows, assets in ((ROWS, 3), (BANKS, 3), (ROWS, 1)):
-        some = part(market, assets=list(range(assets)))
-        assert isinstance(some, Market)
-        meaning = tried(some, limits, rows=rows)
-        assert meaning.metrics[["limit_cuts", "limit_refusals"]].sum().min() > 0
-        agree(tried(some, limits, backend, rows), meaning, backend)
+@pytest.mark.parametrize(
+    ("limits", "rows", "assets"),
+    [
+        (TIGHT, ROWS, 3),
+        (replace(TIGHT, pyramiding=True, on_unknown="ignore"), BANKS, 3),
+        (replace(TIGHT, regime_limit=0.1), ROWS, 1),
+    ],
+    ids=["refusing", "adding", "one asset"],
+)
+def test_every_backend_limits_as_numpy_does(limits: Limits, rows: pd.DataFrame, assets: int, backend: Backend) -> None:
+    market = part(history(), assets=list(range(assets)))
+    assert isinstance(market, Market)
+    meaning = tried(market, limits, rows=rows)
+    assert meaning.metrics[["limit_cuts", "limit_refusals"]].sum().min() > 0
+    agree(tried(market, limits, backend, rows), meaning, backend)
 
 
 def test_limits_off_change_neither_a_bit_nor_the_source() -> None:
     market, unasked = history(), replace(STRATEGY, step=step_unasked)
     plain = tried(market, None, step=step_unasked).statistics.values  # noqa: PD011 - an array
     for limits in (None, Limits(enabled=False)):
-        assert np.array_equal(tried(market, limits).statistics.values, plain, equal_nan=True)  # noqa: PD011
+        assert np.array_equal(tried(market, limits).statistics.values, plain, equal_nan=True)
         for name in ("numba", "cuda"):
             ours = generated_source(STRATEGY, name, n_assets=3, limits=limits)
             assert ours == generated_source(unasked, name, n_assets=3)
             assert "limit" not in ours
-    assert not np.array_equal(tried(market, TIGHT).statistics.values, plain, equal_nan=True)  # noqa: PD011
+    assert not np.array_equal(tried(market, TIGHT).statistics.values, plain, equal_nan=True)
 
 
 def test_limits_that_never_bind_change_no_bit() -> None:
@@ -355,11 +381,15 @@ def test_charging_other_costs_keeps_the_limits() -> None:
 def test_limits_that_would_mean_nothing_are_refused_by_name() -> None:
     rule, options = STRATEGIES["tsmom_hedge"], STRATEGIES["option_hedge"]
     for market, strategy in ((history(60), rule), (market_for(options, 60), options)):
-        with pytest.raises(InputError, match=rf"risk_limits.enabled: strategy '{strategy.name}' does not ask the limits"):
+        with pytest.raises(
+            InputError, match=rf"risk_limits.enabled: strategy '{strategy.name}' does not ask the limits"
+        ):
             backtest(market, strategy, [{}], limits=Limits(), backend="numpy")
         backtest(market, strategy, [{}], limits=Limits(enabled=False), backend="numpy")
-    with pytest.raises(InputError, match=r"risk_limits.correlation_common: at most 20 must hold, since there are 20 returns"):
+    with pytest.raises(
+        InputError, match=r"risk_limits.correlation_common: at most 20 must hold, since there are 20 returns"
+    ):
         backtest(history(21), STRATEGY, [{}], limits=Limits(), backend="numpy")
     backtest(history(21), STRATEGY, [{}], limits=Limits(correlation_cut=0.0), backend="numpy")
-    with pytest.raises(TypeError, match="asks bar.limited once a bar, got 0 times"):
+    with pytest.raises(TypeError, match=r"asks bar\.limited once a bar, got 0 times"):
         tried(history(60), TIGHT, step=step_unasked)
