@@ -14,6 +14,7 @@ from cluster.evidence import Evidence
 from cluster.findings import Findings
 from cluster.identity import Identity
 from cluster.plan import Plan
+from cluster.risk_config import limits_in_words
 from kernels.market_calendar import when
 from kernels.option_market import OptionMarket
 from tracking import fold_figures, selection_figures, winner_figures
@@ -216,6 +217,8 @@ def _searched(
         for name, each in plan.config.costs.model_dump().items()
     )
     told.append(f"Costs: {costs}.")
+    if plan.limits:
+        told.append(f"Risk limits: {limits_in_words(plan.limits)}.")
     told.append(
         f"Made by hedgegrid {identity.version} on {identity.backend}; data {identity.data_digest}, study "
         f"{identity.study_digest}" + (f", code {identity.code_digest}." if identity.code_digest else ".")
