@@ -214,14 +214,14 @@ def heatmap(
 def data_check(study: StudyFile, overrides: Overrides = None) -> None:
     """Show a study's market as the engine sees it, and everything suspicious in it."""
     from cluster import console as view
-    from cluster import sources
+    from cluster.book_sources import market_of
     from cluster.config import load_study, studies
     from kernels import Market
     from kernels.market_check import describe
 
     console = _console()
     for each in studies(load_study(study, overrides or [])):
-        market = sources.load(each.market, each.smallest_rebalance_days)
+        market = market_of(each)
         if isinstance(market, Market):
             view.show_market(console, describe(market))
         else:

@@ -29,6 +29,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
+from cluster.book_config import BookConfig
 from cluster.exported import study_of
 from cluster.option_config import OptionMarketConfig
 from cluster.risk_config import RiskLimitsConfig
@@ -185,6 +186,7 @@ class CostsConfig(Section):
     impact_coefficient: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=0)] = 0.0
     capital: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e6
     adv: Annotated[Number, BeforeValidator(_price_of_trading), Field(gt=0)] = 1e9
+    cash_rate: Annotated[Number, BeforeValidator(_price_of_trading), Field(ge=-0.05, le=0.25)] = 0.0
 
 
 class ComputeConfig(Section):
@@ -242,6 +244,7 @@ class StudyConfig(Section):
     name: Name
     question: str = ""
     market: Annotated[MarketConfig, Field(discriminator="source")]
+    book: BookConfig | None = None
     strategy: StrategyConfig
     costs: CostsConfig = CostsConfig()
     risk_limits: RiskLimitsConfig = RiskLimitsConfig()
@@ -284,10 +287,15 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
 def studies(study: StudyConfig) -> tuple[StudyConfig, ...]:
     """The studies that a study file asks for: itself, or with `scope: per_ticker` one named after each ticker.
 
-    InputError where a scope per ticker names no tickers.
+    InputError where a scope per ticker names no tickers, or has a book.
     """
     if study.search.scope == "portfolio":
         return (study,)
+    if study.book is not None:
+        raise InputError(
+            "book: one book is of all tickers together, and search.scope per_ticker makes a study of each; set search.scope: "
+            "portfolio, or remove the section"
+        )
     tickers: list[str] | None = getattr(study.market, "tickers", None)  # a synthetic market has none
     if not tickers:
         raise InputError("search.scope: per_ticker makes a study of each ticker; list them under market.tickers")
@@ -310,7 +318,7 @@ def resolved_yaml(study: StudyConfig) -> str:
 
 
 def study_digest(study: StudyConfig) -> str:
-    """SHA-256 of what decides the results: market, strategy, costs, search, selection, targets, precision, and risk
+    """SHA-256 of what decides the results: market, book, strategy, costs, search, selection, targets, precision, and risk
     limits where they are on.
 
     The name, the question, the tracking and who computes may change between two runs of one study. The order
@@ -319,6 +327,8 @@ def study_digest(study: StudyConfig) -> str:
     content = study.model_dump(mode="json", include={"market", "strategy", "costs", "search", "selection", "targets"})
     for judged in ("replicates", "baseline"):  # when the search is over
         del content["selection"][judged]
+    if study.book is not None:  # one without is what it was before there were books
+        content["book"] = study.book.model_dump(mode="json")
     content["precision"] = study.compute.precision
     content |= study.risk_limits.told
     text = json.dumps(_canonical(content), separators=(",", ":"))

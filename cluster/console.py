@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from cluster.advice import wanted
+from cluster.book_view import book_lines
 from cluster.chunks import MOST_ROWS, MOST_SECONDS
 from cluster.front_view import front_table
 from cluster.live import bar_steps, market_size
@@ -238,6 +239,8 @@ def show_plan(console: Console, plan: Plan) -> None:
     table.add_column(overflow="fold")
     first, last = when(market.timestamps[0]), when(market.timestamps[-1])
     table.add_row("market", f"{market_size(market)}, {first} to {last}")
+    for line in book_lines(market):
+        table.add_row("book", line)
     table.add_row("selection", selected(plan))
     table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
     if plan.limits:

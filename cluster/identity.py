@@ -105,6 +105,7 @@ def _other_rules(kept: StudyConfig, now: StudyConfig) -> Iterator[str]:
         if kept.risk_limits.enabled or now.risk_limits.enabled:
             settings.update({f"risk_limits.{key}": value for key, value in config.risk_limits.model_dump().items()})
         settings["strategy.compare"] = config.strategy.compare
+        settings["book"] = None if config.book is None else config.book.model_dump(exclude_defaults=True)
     yield from (
         f"{key} was {then[key]} when this study began, is {today[key]} now" for key in then if then[key] != today[key]
     )

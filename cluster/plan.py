@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from cluster import sources
+from cluster.book_sources import check_book, market_of
 from cluster.config import ComputeConfig, StudyConfig
 from cluster.earlier import earlier_study
 from cluster.holdout import Holdout, hide, periods
@@ -222,7 +222,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
 
     study = config.strategy
     code = attempt(lambda: read_code(Path(study.file or ""), "strategy.file")) if study.file else None
-    market = attempt(lambda: sources.load(config.market, config.smallest_rebalance_days))
+    market = attempt(lambda: market_of(config))
     strategy = (
         None
         if study.file and code is None
@@ -242,6 +242,7 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
     space = baselines = trials = cut = kept = earlier = objectives = None
     pareto = config.search.objective == "pareto"
     if strategy is not None:
+        attempt(lambda: check_book(config, strategy))
         space = attempt(lambda: Space.of(strategy, fixed=study.fixed, search=study.search))
     if space is not None:
         baselines = attempt(lambda: space.baselines(study.compare))

@@ -81,7 +81,7 @@ def synthetic(market: SyntheticMarket) -> Market:
     drift = np.where(stressed, -market.drift, market.drift)
     step = 1.0 / (market.bars_per_year * inside)
     common = np.random.default_rng(common_source).standard_normal((t, inside))
-    columns = {name: np.empty((t, a)) for name in ("open", "high", "low", "close", "volume")}
+    columns: dict[str, Any] = {name: np.empty((t, a)) for name in ("open", "high", "low", "close", "volume")}
     for i, source in enumerate(own_sources):
         random = np.random.default_rng(source)
         noise = random.standard_normal((t, inside + 1))

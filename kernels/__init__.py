@@ -6,10 +6,12 @@ from kernels.errors import BackendError, InputError
 from kernels.loading import load_strategy
 from kernels.market import Market
 from kernels.metric import METRICS
-from kernels.strategies import option_hedge, tsmom_hedge
+from kernels.strategies import option_hedge, portfolio_hedge, tsmom_hedge
 from kernels.strategy import Parameter, Plane, Strategy
 
-STRATEGIES: dict[str, Strategy] = {s.name: s for s in (tsmom_hedge.STRATEGY, option_hedge.STRATEGY)}
+STRATEGIES: dict[str, Strategy] = {
+    s.name: s for s in (tsmom_hedge.STRATEGY, option_hedge.STRATEGY, portfolio_hedge.STRATEGY)
+}
 
 __all__ = [
     "METRICS",

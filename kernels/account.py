@@ -13,6 +13,7 @@ from kernels.ops import Value, as_number, sign, sum_assets, where
 from kernels.state import per_asset
 
 START_CASH = 10_000.0
+CASH_RATES = "from -0.05 to 0.25 a year"  # no currency of the last forty years was outside for long
 SMALLEST_ORDER = 1e-8  # units of the asset; exchanges round such orders to nothing
 
 Fill = Literal["next_open", "next_close", "close"]
@@ -29,7 +30,7 @@ class Costs:
     (`close`: the signal has seen that close, so every report flags it). Options pay `option_spread`, half their spread as
     a fraction of the mark. A trade of x dollars pays impact `linear` (coefficient * x^2) or `square_root`
     (coefficient * daily volatility * x * sqrt(x / adv)), where x scales with `capital` dollars and `adv` is what the
-    market trades in a day.
+    market trades in a day. Cash that a hedge moves out of the market earns `cash_rate` per year.
     """
 
     fee_bps: float = 4.0
@@ -40,6 +41,7 @@ class Costs:
     impact_coefficient: float = 0.0
     capital: float = 1e6
     adv: float = 1e9
+    cash_rate: float = 0.0
 
     def __post_init__(self) -> None:
         problems = [
@@ -54,6 +56,7 @@ class Costs:
                 ("impact_coefficient", self.impact_coefficient, "of 0 or more", self.impact_coefficient >= 0.0),
                 ("capital", self.capital, "above 0", self.capital > 0.0),
                 ("adv", self.adv, "above 0", self.adv > 0.0),
+                ("cash_rate", self.cash_rate, CASH_RATES, -0.05 <= self.cash_rate <= 0.25),
             )
             if not kept
         ]
@@ -90,6 +93,8 @@ class Costs:
             "square_root_impact": self.impact_coefficient if self.impact == "square_root" else 0.0,
             "capital": self.capital,
             "adv": self.adv,
+            "cash_rate": self.cash_rate,
+            "late": float(self.fill == "next_close"),  # an order is filled when the bar after it is over
         }
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kernels.errors import InputError
+from kernels.long_book import LongBook, book_problems
 from kernels.market_calendar import Calendar, DateArray, calendar_of, when
 from kernels.market_rules import Columns, cell_problems, constant_problems, gap_problem, listing_problems
 from kernels.market_table import hold_flat_before_listing, read_table
@@ -40,6 +41,8 @@ class Market:
         (T, A) traded volume in base units, not negative, or None.
     bars_per_year
         Bars that make a year: 365 for daily crypto, 252 for daily US stocks.
+    book
+        What a rule that trades all assets on one account is told of them, or None.
     """
 
     tickers: tuple[str, ...]
@@ -50,6 +53,7 @@ class Market:
     low: FloatArray | None = None
     volume: FloatArray | None = None
     bars_per_year: float = 365.0
+    book: LongBook | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tickers", tuple(self.tickers))
@@ -61,6 +65,8 @@ class Market:
         if not problems:
             everywhere = np.ones(self.close.shape, dtype=np.bool_)
             problems = cell_problems("market", self.tickers, self.timestamps, self.columns, everywhere)
+        if not problems and self.book is not None:
+            problems = book_problems(self, self.book)
         if problems:
             raise InputError(problems)
 
@@ -148,9 +154,10 @@ class Market:
         return {name: array for name, array in named.items() if array is not None}
 
     def until(self, bar: int) -> Market:
-        """The bars before that one."""
+        """The bars before that one, and what of the book was known in them."""
         seen: dict[str, Any] = {name: column[:bar] for name, column in self.columns.items()}
-        return replace(self, timestamps=self.timestamps[:bar], **seen)
+        book = None if self.book is None else self.book.until(self, bar)
+        return replace(self, timestamps=self.timestamps[:bar], book=book, **seen)
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -159,7 +166,7 @@ class Market:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over tickers, timestamps, prices, volumes and bars_per_year: names this data in records."""
+        """SHA-256 over tickers, timestamps, prices, volumes, bars_per_year and the book: names this data in records."""
         sha = hashlib.sha256()
         sha.update("\0".join(self.tickers).encode())
         sha.update(self.timestamps.astype("datetime64[us]").tobytes())
@@ -169,6 +176,8 @@ class Market:
             if array is not None:
                 sha.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
         sha.update(np.float64(self.bars_per_year).tobytes())
+        if self.book is not None:
+            sha.update(b"book\0" + self.book.digest.encode())
         return sha.hexdigest()
 
 

@@ -48,7 +48,7 @@ def planes_of(strategy: Strategy) -> dict[str, bool]:
 def market_planes(market: Market | OptionMarket, costs: Costs) -> dict[str, FloatArray]:
     """Planes every rule on prices may read: open, high, low, close, previous_close, fill (1, T, A), fillable (1, T).
 
-    A market of closes only has its close as high and low. `fill` is the price at which an order of the bar is filled;
+    A market of closes only has its close as open, high and low. `fill` is the price at which an order of the bar is filled;
     `fillable` is 0 on a bar whose fill lies beyond the data, and its order is ignored.
     """
     assert isinstance(market, Market)
@@ -64,8 +64,7 @@ def market_planes(market: Market | OptionMarket, costs: Costs) -> dict[str, Floa
         "high": close if market.high is None else market.high,
         "low": close if market.low is None else market.low,
     }
-    if market.open is not None:
-        planes["open"] = market.open
+    planes["open"] = close if market.open is None else market.open
     fillable = np.ones(market.n_bars)
     if costs.fill == "close":
         planes["fill"] = close

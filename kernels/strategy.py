@@ -130,10 +130,12 @@ class Strategy:
     unfit
         `unfit(market, asked, costs) -> sentences` that refuse numbers which this market cannot give a meaning to, or
         these costs.
-    limited
-        Its rule asks `bar.limited` before it orders (`kernels.limit_stage`), so that risk limits can be switched on.
     say
         `say(parameters) -> words` that tell a trader what to do; parameters that are off are None.
+    book
+        Whether its planes read `market.book` (which may be None): a study of any other strategy has no `book:`.
+    limited
+        Whether its rule asks `bar.limited` before it orders (`kernels.limit_stage`), so that risk limits can be switched on.
     """
 
     name: str
@@ -149,6 +151,7 @@ class Strategy:
     market: type[Market] | type[OptionMarket] = Market
     unfit: Callable[[Any, Asked, Costs], list[str]] = on_any_market
     say: Callable[[Mapping[str, Any]], str] = plainly
+    book: bool = False
     limited: bool = False
 
     @property

@@ -14,7 +14,9 @@ from kernels.backends.numpy import NumpyBackend
 from kernels.engine import Engine
 from kernels.errors import InputError
 from kernels.limit_planes import ASSET, RHO
+from kernels.long_book import LongBook
 from kernels.market import Market
+from kernels.market_calendar import DateArray
 from kernels.option_market import PER_PATH, Contract, OptionMarket, gbm
 from kernels.planes import PlaneStore, encode, market_planes, planes_of
 from kernels.program import Program, trace
@@ -147,14 +149,11 @@ def _look_ahead_problems(strategy: Strategy, market: Market | OptionMarket) -> l
 
 
 def _first_bars(market: Market | OptionMarket, count: int) -> Market | OptionMarket:
-    stamps = market.timestamps[:count]
-    columns: dict[str, Any]
     if isinstance(market, Market):
-        columns = {name: array[:count] for name, array in market.columns.items()}
-        return replace(market, timestamps=stamps, **columns)
-    columns = {name: getattr(market, name)[:count] for name in ("days", "opens", "live")}
+        return market.until(count)
+    columns: dict[str, Any] = {name: getattr(market, name)[:count] for name in ("days", "opens", "live")}
     columns |= {name: getattr(market, name)[:, :count] for name in PER_PATH}
-    return replace(market, timestamps=stamps, **columns)
+    return replace(market, timestamps=market.timestamps[:count], **columns)
 
 
 def _planes(strategy: Strategy, market: Market | OptionMarket, rows: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -175,12 +174,22 @@ def _tiny_market(strategy: Strategy) -> Market | OptionMarket:
     rng = np.random.default_rng(0)
     close = 100.0 * np.exp(np.cumsum(0.03 * rng.standard_normal((T, 2)), axis=0))
     open_ = np.concatenate([close[:1], close[:-1]])
+    stamps = np.datetime64("2020-01-01", "us") + np.arange(T) * np.timedelta64(1, "D")
     return Market(
         tickers=("A", "B"),
-        timestamps=np.datetime64("2020-01-01", "us") + np.arange(T) * np.timedelta64(1, "D"),
+        timestamps=stamps,
         close=close,
         open=open_,
         high=1.01 * np.maximum(open_, close),
         low=0.99 * np.minimum(open_, close),
         volume=rng.lognormal(8.0, 1.0, (T, 2)),
+        book=_tiny_book(stamps) if strategy.book else None,
     )
+
+
+def _tiny_book(stamps: DateArray) -> LongBook:
+    """A book with everything that a strategy may read of one."""
+    rng = np.random.default_rng(1)
+    steps = rng.standard_normal((2, len(stamps), 1))
+    implied, other = (np.exp(np.cumsum(0.03 * each, axis=0)) for each in steps)
+    return LongBook((0.6, 0.3), "B", implied=0.2 * implied[:, 0], beside=Market(("C",), stamps, other))
