@@ -25,11 +25,12 @@ from kernels.risk_settings import Limits
 RULE = Path(__file__).parent / "limited_rule.py"
 LIMITED: dict[str, Any] = {
     "name": "limited",
-    "market": {"source": "synthetic", "bars": 300, "assets": 3, "correlation": 0.9},
+    "market": {"source": "synthetic", "bars": 300, "assets": 1},
     "strategy": {
         "name": "along_momentum",
         "file": str(RULE),
-        "search": {"window": [10, 20], "size": [0.1, 0.4]},
+        "fixed": {"window": 20},
+        "search": {"size": [0.1, 0.2, 0.3, 0.4]},
         "compare": {"large": {"size": 1.0}},
     },
     "risk_limits": {"enabled": True, "direction_limit": 0.4, "correlation_lookback": 40},
@@ -114,7 +115,8 @@ def test_a_rule_that_asks_no_limits_is_refused_with_them(tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"risk_limits.enabled: strategy 'tsmom_hedge' does not ask the limits"):
         plan_of(tmp_path, "risk_limits.enabled=true", content={**SMALL, "tracking": {"enabled": False}})
     with pytest.raises(InputError, match=r"risk_limits.correlation_common: at most \d+ must hold"):
-        plan_of(tmp_path, "risk_limits={enabled: true, correlation_lookback: 400, correlation_common: 400}")
+        longer = "risk_limits={enabled: true, correlation_lookback: 400, correlation_common: 400}"
+        plan_of(tmp_path, "market.assets=2", longer)
 
 
 def test_the_plan_says_the_limits(tmp_path: Path) -> None:
