@@ -202,7 +202,7 @@ def _sharpe(a: Side, b: Side) -> RealDifference | str:
     if changed := [f"{side.plan.config.name}'s data is not what it was" for side in (a, b) if side.changed]:
         return f"{' and '.join(changed)}: the winners cannot be run again"
     if a.kept.identity.data_digest != b.kept.identity.data_digest:
-        return "the studies are of different data: their returns are not on the same bars"
+        return "the studies are of different data (prices, dates or book): their returns are not set against each other"
     if a.plan.market.digest != b.plan.market.digest:
         return "one search saw bars that are hidden from the other: their returns are not on the same bars"
     if a.plan.market.n_scenarios > 1:

@@ -20,16 +20,16 @@ TEXT_COLUMNS = {"timestamp", "symbol", *ALIASES["timestamp"], *ALIASES["symbol"]
 
 def read_table(path: str) -> pd.DataFrame:
     """A table by its file's name: .csv, or else Parquet."""
-    return read_csv(Path(path)) if path.lower().endswith(".csv") else read_parquet(Path(path))
+    if path.lower().endswith(".csv"):
+        return read_csv(Path(path), if_parquet="name it .parquet")
+    return read_parquet(Path(path), if_csv="name it .csv")
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file as a table."""
+def read_parquet(path: Path, *, if_csv: str = "set market.source: csv") -> pd.DataFrame:
+    """A Parquet file as a table; `if_csv` is the next step where it is another kind of table."""
     content = _content(path)
     if content[:4] != PARQUET_MAGIC:
-        raise InputError(
-            f"{path}: is not Parquet (it starts with {content[:4]!r}, not PAR1); for a CSV set market.source: csv"
-        )
+        raise InputError(f"{path}: is not Parquet (it starts with {content[:4]!r}, not PAR1); for a CSV {if_csv}")
     if content[-4:] != PARQUET_MAGIC:
         raise InputError(f"{path}: the Parquet file is cut off ({len(content)} bytes, no footer); copy it again")
     try:
@@ -40,11 +40,11 @@ def read_parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, *, if_parquet: str = "set market.source: parquet") -> pd.DataFrame:
     """A CSV file with a header, comma-separated, UTF-8; every row has as many fields as the header."""
     content = _content(path)
     if content[:4] == PARQUET_MAGIC:
-        raise InputError(f"{path}: is Parquet, not CSV; set market.source: parquet")
+        raise InputError(f"{path}: is Parquet, not CSV; {if_parquet}")
     # pandas' own reader fills short rows and shifts long ones in silence; Arrow's refuses both, with the row
     in_order = pa_csv.ReadOptions(use_threads=False)
     try:
@@ -70,7 +70,7 @@ def _content(path: Path) -> bytes:
     except IsADirectoryError:
         inside = sorted(entry.name for entry in path.iterdir() if entry.suffix in (".parquet", ".csv"))
         hint = f"it holds {', '.join(inside[:5])}" if inside else "it holds no .parquet or .csv file"
-        raise InputError(f"{path}: is a folder, market.path names one file; {hint}") from None
+        raise InputError(f"{path}: is a folder, and one file is needed; {hint}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read, {error.strerror}") from None
     if not content:

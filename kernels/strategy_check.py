@@ -39,7 +39,7 @@ def check(strategy: Strategy, origin: str | None = None) -> None:
     if problems:
         raise InputError(f"{where}: {problem}" for problem in problems)
     try:
-        market = _tiny_market(strategy)
+        market = tiny_market(strategy)
         _trace(strategy, market)
         Engine(market, strategy, Costs(), NumpyBackend()).run(pd.DataFrame(_corners(strategy), dtype=object))
         problems = _look_ahead_problems(strategy, market)
@@ -164,7 +164,7 @@ def _planes(strategy: Strategy, market: Market | OptionMarket, rows: pd.DataFram
     return own | {name: bank for name, (bank, _) in store.read_by(parameters).items()}
 
 
-def _tiny_market(strategy: Strategy) -> Market | OptionMarket:
+def tiny_market(strategy: Strategy) -> Market | OptionMarket:
     """Two assets on a seeded random walk, long enough for the warm-up of every row that is tried."""
     longest = max(int(strategy.warm_up(corner)) for corner in _corners(strategy))
     T = min(MOST_BARS, 120 + longest)

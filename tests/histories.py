@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def part(
         contract = replace(market.contract, tenor_days=min(market.contract.tenor_days, days))
         spot, volatility = market.spot[:, bars][..., chosen] * scale, market.volatility[:, bars][..., chosen]
         return options_on(tuple(market.tickers[a] for a in chosen), stamps, spot, volatility, contract)
-    columns = {
+    columns: dict[str, Any] = {
         name: array[bars][:, chosen] * (1.0 if name == "volume" else scale) for name, array in market.columns.items()
     }
     return Market(

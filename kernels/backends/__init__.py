@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from kernels.backends.numpy import NumpyBackend
 from kernels.errors import InputError
 from kernels.launch import Backend
+from kernels.limit_planes import ASSET
+from kernels.option_market import OptionMarket
 from kernels.planes import planes_of
 from kernels.program import Program, trace
 from kernels.risk_settings import Limits
@@ -87,8 +91,18 @@ def generated_source(
 
     InputError for a backend that generates none.
     """
+    from kernels.strategy_check import tiny_market  # here, since it imports backends
+
+    market = tiny_market(strategy)
+    planes = planes_of(strategy) | {
+        name: bool(plane.keys) or np.ndim(plane.compute(market)) == (3 if strategy.market is OptionMarket else 2)
+        for plane in strategy.planes
+        if not plane.stacked
+        for name in plane.names(n_assets)
+    }
     program = Program(strategy, n_assets, limits=limits if limits and limits.enabled else None)
-    planes = planes_of(strategy) | {name: True for plane in program.planes for name in plane.names(n_assets)}
+    planes |= {name: True for plane in program.planes if plane.stacked for name in plane.names(n_assets)}
+    planes |= {ASSET: True}
     plan = schedule(trace(program, planes))
     if backend == "cuda":
         from kernels.backends import cuda
