@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cluster import option_figures
+from cluster import option_figures, portfolio_figures
 from cluster.findings import Findings
 from cluster.plan import Plan
 from cluster.winner import engine_for
@@ -30,7 +30,7 @@ MOST_HEATMAPS = 3  # pairs of searched parameters, those that move the score mos
 
 def draw(plan: Plan, study: Study, found: Findings) -> Iterator[Figure]:
     """The figures of a study: progress, profiles, heatmaps, the equity of the best beside the baselines, and those of
-    hedged options where it trades them."""
+    hedged options or of a hedged portfolio where it trades them."""
     note = ""
     if study.trials > LARGEST:
         note = f" Drawn from a random sample of {LARGEST:,} of {study.trials:,} trials, and the best one."
@@ -39,6 +39,8 @@ def draw(plan: Plan, study: Study, found: Findings) -> Iterator[Figure]:
     yield _equity(plan, found)
     if isinstance(plan.market, OptionMarket):
         yield from option_figures.draw(plan, study, found.compared, found.paths)
+    elif portfolio_figures.hedges_a_portfolio(plan.strategy):
+        yield from portfolio_figures.draw(plan, found.compared)
 
 
 def first_of_each_kind(drawn: Sequence[Figure]) -> list[Figure]:

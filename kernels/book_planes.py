@@ -153,13 +153,12 @@ def put_rolls(market: Market, tenors: FloatArray, moneyness: FloatArray) -> Floa
 
 
 def put_volatility(market: Market) -> FloatArray:
-    """Volatility per year that puts on the hedge asset are marked at, (T,): the book's implied one, else `PUT_PREMIUM` times
-    the realised one of `PUT_VOL_WINDOW` bars; NaN until known."""
+    """Volatility per year that puts on the hedge asset are marked at, (T,): the book's implied one, before that is known or
+    without it `PUT_PREMIUM` times the realised one of `PUT_VOL_WINDOW` bars; NaN until known."""
     book = _book(market)
-    if book.implied is not None:
-        return book.implied
     realised = realised_volatility(market, np.array([float(PUT_VOL_WINDOW)]))[0]
-    return np.asarray(PUT_PREMIUM * realised[:, book.hedge_column(market.tickers)])
+    marked = PUT_PREMIUM * realised[:, book.hedge_column(market.tickers)]
+    return np.asarray(marked if book.implied is None else np.where(np.isnan(book.implied), marked, book.implied))
 
 
 def _puts(market: Market, tenor: int, moneyness: float) -> tuple[FloatArray, FloatArray]:

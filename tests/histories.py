@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels import Market, Strategy
+from kernels.long_book import LongBook
 from kernels.market import FloatArray
 from kernels.option_market import Contract, OptionMarket, black_scholes_pricer, write_cycles
 
@@ -72,7 +73,10 @@ def options_on(
 
 def market_for(strategy: Strategy, T: int = 400, A: int = 3, seed: int = 7) -> AnyMarket:
     """A history of the kind that a strategy trades."""
-    return option_history(T, A, seed) if strategy.market is OptionMarket else history(T, A, seed)
+    if strategy.market is OptionMarket:
+        return option_history(T, A, seed)
+    market = history(T, A, seed)
+    return replace(market, book=LongBook(hedge_asset=market.tickers[-1])) if strategy.book else market
 
 
 def part(
@@ -93,5 +97,6 @@ def part(
         tickers=tuple(market.tickers[a] for a in chosen),
         timestamps=market.timestamps[bars],
         bars_per_year=market.bars_per_year,
+        book=market.book,
         **columns,
     )

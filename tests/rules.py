@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels import Market, Parameter, Plane, Strategy
+from kernels import STRATEGIES, Market, Parameter, Plane, Strategy
 from kernels.account import Order
 from kernels.indicators import log_returns, realised_volatility, shifted, trailing_sums
 from kernels.market import FloatArray
@@ -169,3 +170,37 @@ BUDGET = _strategy(
 )
 TANGLE = _strategy("tangle", Tangle, tangle_step, SCALE, LIMIT)
 CURVE = _strategy("curve", Curve, curve_step, SCALE, LIMIT)
+
+
+def _narrowed(strategy: Strategy, **longest: int) -> Strategy:
+    """The strategy with shorter windows, so that short histories fill them, and all its parts in use: a kernel of it takes
+    Numba a quarter of a minute."""
+    return replace(
+        strategy,
+        parameters=tuple(
+            replace(p, default=longest[p.name], low=longest[p.name] // 2, high=longest[p.name])
+            if p.name in longest
+            else replace(p, default=p.low if p.default is None else p.default, optional=False)
+            for p in strategy.parameters
+        ),
+    )
+
+
+PORTFOLIO = _narrowed(
+    STRATEGIES["portfolio_hedge"],
+    base_window=30,
+    kelly_window=40,
+    kelly_least=20,
+    regime_window=20,
+    regime_memory=50,
+    confirm_bars=4,
+    frame_window=4,
+    correlation_window=30,
+    beta_window=30,
+    put_tenor=20,
+)
+CATALOGUE = [PORTFOLIO if name == PORTFOLIO.name else strategy for name, strategy in STRATEGIES.items()]
+SHORTEST = {
+    "option_hedge": 12,
+    "portfolio_hedge": 110,
+}  # bars that an option of a day needs, that all windows are full in

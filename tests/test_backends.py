@@ -11,7 +11,8 @@ import pytest
 from histories import AnyMarket, history, market_for, part
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rules import BUDGET, CURVE, TANGLE
+from rules import BUDGET, CURVE, SHORTEST, TANGLE
+from rules import CATALOGUE as SHIPPED
 from running import NUMPY, agree, configurations, launch, plan, rounded_differently, run, some_values
 
 from kernels import STRATEGIES, Costs, InputError, Strategy
@@ -20,9 +21,8 @@ from kernels.backends import choose
 from kernels.blocks import SUMS, Blocks
 from kernels.launch import Backend
 
-CATALOGUE = [*STRATEGIES.values(), BUDGET, TANGLE]
+CATALOGUE = [*SHIPPED, BUDGET, TANGLE]
 OPTIONS = STRATEGIES["option_hedge"]  # the rule with functions of a mathematics library, where a configuration asks
-SHORTEST = {"option_hedge": 12}  # bars that an option of a day needs
 
 COSTS = st.builds(
     Costs,
@@ -79,7 +79,7 @@ def test_functions_of_a_mathematics_library_agree_to_their_rounding(backend: Bac
     agree(ours, meaning, backend, rounded=True)
 
 
-@pytest.mark.parametrize("strategy", [*STRATEGIES.values(), BUDGET], ids=lambda s: s.name)
+@pytest.mark.parametrize("strategy", [*SHIPPED, BUDGET], ids=lambda s: s.name)
 def test_mixed_precision_stays_near_float64(strategy: Strategy, backend: Backend) -> None:
     """float32 state with float64 sums: each bar's return is a few roundings of 2**-24 away, and so is each decision.
 

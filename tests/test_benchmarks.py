@@ -28,7 +28,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ here")
 
 @pytest.fixture(scope="module")
 def market() -> Market:
-    return cases.synthetic(200, 2)
+    return cases.synthetic(500, 2)  # all windows of a bar step are full by then
 
 
 @needs_compiler

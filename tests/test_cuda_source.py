@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from histories import market_for
 from rules import BUDGET, TANGLE
 
-from kernels import STRATEGIES, Costs, Strategy
+from kernels import STRATEGIES, Strategy
 from kernels.backends.cuda import OPTIONS, source
-from kernels.planes import PlaneStore
 from kernels.program import Program, trace
 from kernels.schedule import Schedule, schedule
 
@@ -37,9 +35,8 @@ class Compiled:
 
 
 def plan(strategy: Strategy, n_assets: int, off: frozenset[str] = frozenset(), gathered: bool = False) -> Schedule:
-    planes = PlaneStore(market_for(strategy, 40, 2), strategy, Costs()).per_asset
-    banks = tuple(p.name for p in strategy.planes if p.keys) if gathered else ()
-    return schedule(trace(Program(strategy, n_assets, off), planes, banks))
+    banks = tuple(name for p in strategy.planes if p.keys for name in p.names(n_assets)) if gathered else ()
+    return schedule(trace(Program(strategy, n_assets, off), plane_kinds(strategy, n_assets), banks))
 
 
 def compile_for(architecture: int, text: str) -> Compiled:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from histories import AnyMarket, history, option_history, options_on
 from rules import BUDGET, TANGLE
+from rules import CATALOGUE as SHIPPED
 from running import NUMPY, launch, plan, some_values
 
 from kernels import STRATEGIES, Costs, Strategy
@@ -18,7 +19,7 @@ from kernels.launch import Backend, layout
 from kernels.option_market import OptionMarket
 
 OPTIONS = STRATEGIES["option_hedge"]
-CATALOGUE = [*STRATEGIES.values(), BUDGET, TANGLE]
+CATALOGUE = [*SHIPPED, BUDGET, TANGLE]
 
 
 def one_history(strategy: Strategy, assets: int = 3) -> AnyMarket:

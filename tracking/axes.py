@@ -97,6 +97,15 @@ def growth_axis(multiples: FloatArray) -> Axis:
     return Axis("growth of 1", "growth", limits=around(low, high))
 
 
+def labelled(count: int, room: float, each: float) -> range:
+    """Which of `count` categories are labelled where each label takes `each` of `room`: all, else every second, third, ...
+
+    >>> list(labelled(4, 100.0, 14.0)), list(labelled(9, 50.0, 14.0))
+    ([0, 1, 2, 3], [0, 3, 6])
+    """
+    return range(0, count, max(1, math.ceil(count * each / max(room, each))))
+
+
 def around(low: float, high: float, *, log: bool = False, room: float = 0.05) -> tuple[float, float]:
     """Ends of an axis that leave `room`, a share of the range, on both sides of its numbers.
 

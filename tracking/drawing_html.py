@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tracking.axes import log_ticks
+from tracking.axes import labelled, log_ticks
 from tracking.html_marks import Description, across, escaped, safe, traces
-from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale
-from tracking.panels import Axis, Chart, Figure, Heatmap, Labels, Level, Span
+from tracking.palette import FAINT, GRID, INK, MARK, PAPER
+from tracking.panels import Axis, Chart, Figure, Heatmap, Labels, Level, Span, Stretches, takes_a_row
 
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LETTER = 7  # pixels of a letter of a tick label, with its air
+SLANTED, UPRIGHT = 20, 14  # pixels from one tick label to the next, across and upwards
 ROW = 44  # and upwards a category beside an axis
 LEGEND_LINE = 36  # letters, where the script of a narrow page breaks names
 LINE = 20  # pixels of a line of a legend
@@ -63,7 +64,7 @@ def layout(figure: Figure, form: Form) -> Description:
     if form is NARROW:
         figure = replace(figure, columns=1)
     places, height = _places(figure, form)
-    titled = 26 if any(panel.title for panel in figure.panels[: figure.columns]) else 6
+    titled = 26 if any(panel.title for row in figure.grid[:1] for panel in row) else 6
     margin = form.margin | {"t": 14 + titled + _legend_pixels(figure, form)}
     described: Description = {
         "template": "none",
@@ -80,11 +81,20 @@ def layout(figure: Figure, form: Form) -> Description:
         "annotations": [],
         "shapes": [],
     }
+    top = 0.0  # of the highest heatmap
     for number, (panel, (wide, up)) in enumerate(zip(figure.panels, places, strict=True), start=1):
         x, y = (f"{letter}axis{'' if number == 1 else number}" for letter in "xy")
         turned = {"tickangle": -45} if _turned(panel, form, figure.columns) else {}
-        described[x] = _axis(panel.x, panel, form) | turned | {"domain": wide, "anchor": _axis_name("y", number)}
-        described[y] = _axis(panel.y, panel, form) | {"domain": up, "anchor": _axis_name("x", number)}
+        room = (wide[1] - wide[0]) * form.pixels, (up[1] - up[0]) * height
+        described[x] = (
+            _axis(panel.x, panel, form, room[0] / SLANTED)
+            | turned
+            | {"domain": wide, "anchor": _axis_name("y", number)}
+        )
+        described[y] = _axis(panel.y, panel, form, room[1] / UPRIGHT) | {
+            "domain": up,
+            "anchor": _axis_name("x", number),
+        }
         if number > 1 and figure.share != "nothing":
             described[{"x": x, "y": y}[figure.share]]["matches"] = figure.share
         if figure.share == "x" and number < len(figure.panels):
@@ -97,10 +107,11 @@ def layout(figure: Figure, form: Form) -> Description:
             described["annotations"].append(words)
         if isinstance(panel, Heatmap):
             described["shapes"] += _mark(panel, number)
-            described["coloraxis"] = _colours(panel, form, height)
+            top = max(top, up[1])
+            described["coloraxis"] = _colours(panel, form, height, top)
         else:
             for mark in panel.marks:
-                if isinstance(mark, Level | Span):
+                if isinstance(mark, Level | Span | Stretches):
                     shape, beside = across(mark, panel, number)
                     described["shapes"].append(shape)
                     described["annotations"] += beside
@@ -113,7 +124,7 @@ def _axis_name(letter: str, number: int) -> str:
 
 def _places(figure: Figure, form: Form) -> tuple[list[tuple[list[float], list[float]]], int]:
     """The shares across and up that each panel takes of what lies within the margins, and the pixels of that upwards."""
-    rows = [figure.panels[start : start + figure.columns] for start in range(0, len(figure.panels), figure.columns)]
+    rows = figure.grid
     if not rows:
         return [], form.rows[0]
     each = form.rows[min(len(rows), len(form.rows)) - 1]
@@ -125,11 +136,12 @@ def _places(figure: Figure, form: Form) -> tuple[list[tuple[list[float], list[fl
     air = [gap + max(_turned(panel, form, figure.columns) for panel in row) for row in rows[:-1]]
     whole = sum(tall) + sum(air)
     aside = 0.08
-    width = (1.0 - aside * (figure.columns - 1)) / figure.columns
     places = []
     top = whole
     for row, height, below in zip(rows, tall, [*air, 0.0], strict=True):
         up = [max(top - height, 0.0) / whole, top / whole]
+        columns = 1 if takes_a_row(row[0]) else figure.columns
+        width = (1.0 - aside * (columns - 1)) / columns
         for column in range(len(row)):
             left = column * (width + aside)
             places.append(([left, left + width], up))
@@ -162,7 +174,8 @@ def _legend_pixels(figure: Figure, form: Form) -> int:
     return LINE * (sum(lines.values()) if columns == 1 else max(lines.values()) * -(-len(names) // columns))
 
 
-def _axis(meaning: Axis, panel: Chart | Heatmap, form: Form) -> Description:
+def _axis(meaning: Axis, panel: Chart | Heatmap, form: Form, room: float) -> Description:
+    """An axis with `room` for so many labels of categories."""
     axis: Description = {
         "title": {"text": safe(meaning.label), "standoff": 10, "font": {"size": 13 if form is WIDE else 12}},
         "gridcolor": GRID,
@@ -172,7 +185,9 @@ def _axis(meaning: Axis, panel: Chart | Heatmap, form: Form) -> Description:
     }
     if meaning.style == "category":
         count = len(meaning.categories)
-        axis |= {"tickvals": list(range(count)), "ticktext": escaped(meaning.categories), "range": [-0.5, count - 0.5]}
+        shown = labelled(count, room, 1.0)
+        words = escaped([meaning.categories[place] for place in shown])
+        axis |= {"tickvals": list(shown), "ticktext": words, "range": [-0.5, count - 0.5]}
     else:
         axis |= {"nticks": form.ticks}
     if meaning.style == "percent":
@@ -212,8 +227,8 @@ def _heatmap(panel: Heatmap, with_numbers: bool) -> Description:
         "hovertemplate": hover,
         "hoverongaps": False,
         "coloraxis": "coloraxis",
-        "xgap": 2,
-        "ygap": 2,
+        "xgap": 0 if panel.crowded else 2,
+        "ygap": 0 if panel.crowded else 2,
     }
 
 
@@ -222,18 +237,19 @@ def _fits(panel: Heatmap, form: Form, columns: int) -> bool:
     return panel.readable and panel.grid.shape[1] * CELL <= 0.86 * form.pixels / columns
 
 
-def _colours(panel: Heatmap, form: Form, height: int) -> Description:
-    """The colour scale: beside a wide figure, below a narrow one."""
-    colours = scale(panel.quantity.good)
+def _colours(panel: Heatmap, form: Form, height: int, top: float) -> Description:
+    """The colour scale: beside the heatmaps of a wide figure, which reach up to `top`, below a narrow one."""
+    colours = panel.colours
     bar: Description = {
         "title": {"text": safe(panel.quantity.label), "side": "right", "font": {"size": 12}},
         "tickformat": "~%" if panel.quantity.percent else "",
         "outlinewidth": 0,
         "thickness": 14,
+        **{"len": top, "y": 0, "yanchor": "bottom"},
     }
     if form is NARROW:
         below = -(70 + _turned(panel, form, 1)) / height
-        bar |= {"orientation": "h", "y": below, "yanchor": "top", "thickness": 10, "nticks": form.ticks}
+        bar |= {"orientation": "h", "len": 1, "y": below, "yanchor": "top", "thickness": 10, "nticks": form.ticks}
         bar["title"]["side"] = "bottom"
     return {
         "cmin": panel.low,

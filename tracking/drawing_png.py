@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from tracking.axes import log_ticks
-from tracking.palette import FAINT, GRID, INK, MARK, PAPER, scale, text_on
-from tracking.panels import Axis, Chart, Figure, Heatmap
+from tracking.axes import labelled, log_ticks
+from tracking.palette import FAINT, GRID, INK, MARK, PAPER, text_on
+from tracking.panels import Axis, Chart, Figure, Heatmap, takes_a_row
 from tracking.png_marks import draw_marks
 
 DOTS_PER_INCH = 150
@@ -27,6 +27,7 @@ ROW_HEIGHT = {1: 6.2, 2: 3.9}  # inches per row of panels
 LOW_ROW = 3.3
 AIR = 0.12  # inches above and below every panel and the title
 LETTERS_TITLE, LETTERS_NOTE, LETTERS_LEGEND = 105, 185, 185  # that fit in a line
+LABEL = 22  # dots from one tick label to the next
 LETTERS_ACROSS = 150  # tick labels longer than this over the whole width are turned
 
 
@@ -56,10 +57,7 @@ def png(figure: Figure, path: Path) -> None:
 
 
 def _draw_panels(sheet: Sheet, figure: Figure) -> None:
-    heights = [1.0] * figure.rows
-    for number, panel in enumerate(figure.panels):
-        if isinstance(panel, Chart):
-            heights[number // figure.columns] = panel.height
+    heights = [row[-1].height if isinstance(row[-1], Chart) else 1.0 for row in figure.grid]
     grid = sheet.subplots(
         figure.rows,
         figure.columns,
@@ -68,7 +66,14 @@ def _draw_panels(sheet: Sheet, figure: Figure) -> None:
         sharey=figure.share == "y",
         height_ratios=heights,
     )
-    for axes, panel in zip(grid.flat, figure.panels, strict=False):
+    shown: list[Axes] = []
+    for number, (row, panels) in enumerate(zip(grid, figure.grid, strict=True)):
+        if takes_a_row(panels[0]):
+            row[0].set_subplotspec(row[0].get_gridspec()[number, :])
+        shown.extend(row[: len(panels)])
+        for axes in row[len(panels) :]:
+            axes.set_visible(False)
+    for axes, panel in zip(shown, figure.panels, strict=True):
         axes.set_title(panel.title, loc="left", fontsize=11.5, color=INK)
         axes.tick_params(labelsize=9.5, colors=FAINT, length=0)
         axes.spines[:].set_visible(False)
@@ -76,10 +81,9 @@ def _draw_panels(sheet: Sheet, figure: Figure) -> None:
             _draw_heatmap(axes, panel)
         else:
             _draw_chart(axes, panel)
-    for axes in list(grid.flat)[len(figure.panels) :]:
-        axes.set_visible(False)
     if isinstance(figure.panels[-1], Heatmap):
-        _draw_scale(sheet, figure.panels[-1], list(grid.flat))
+        maps = [axes for axes, panel in zip(shown, figure.panels, strict=True) if isinstance(panel, Heatmap)]
+        _draw_scale(sheet, figure.panels[-1], maps)
     for axes in sheet.axes:
         axes.xaxis.label.set(color=INK, fontsize=11)
         axes.yaxis.label.set(color=INK, fontsize=11)
@@ -117,7 +121,7 @@ def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
     # White seams between the cells.
     axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=PAPER, linewidth=1.5)
+    axes.grid(which="minor", color=PAPER, linewidth=0.0 if panel.crowded else 1.5)
     axes.tick_params(which="minor", length=0)
     _label_categories(axes.xaxis, panel.x)
     _label_categories(axes.yaxis, panel.y)
@@ -144,7 +148,7 @@ def _draw_scale(sheet: Sheet, panel: Heatmap, axes: list[Any]) -> None:
 
 
 def _colours(panel: Heatmap) -> LinearSegmentedColormap:
-    return LinearSegmentedColormap.from_list("scale", scale(panel.quantity.good))
+    return LinearSegmentedColormap.from_list("scale", panel.colours)
 
 
 def _range(panel: Heatmap) -> Normalize:
@@ -182,7 +186,10 @@ def _style(axis: Any, meaning: Axis) -> None:
 
 def _label_categories(axis: Any, meaning: Axis) -> None:
     axis.set_label_text(meaning.label)
-    axis.set_ticks(range(len(meaning.categories)), labels=meaning.categories)
-    letters = sum(len(name) + 2 for name in meaning.categories)
+    room = axis.axes.bbox.width if axis.axis_name == "x" else axis.axes.bbox.height
+    shown = labelled(len(meaning.categories), room, LABEL)
+    words = [meaning.categories[place] for place in shown]
+    axis.set_ticks(list(shown), labels=words)
+    letters = sum(len(name) + 2 for name in words)
     if axis.axis_name == "x" and letters > LETTERS_ACROSS / axis.axes.get_subplotspec().get_gridspec().ncols:
         axis.set_tick_params(rotation=60)

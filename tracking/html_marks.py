@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tracking.panels import Array, Band, Bars, Chart, Labels, Level, Line, Mark, Span, is_listed
+from tracking.panels import Array, Band, Bars, Chart, Labels, Level, Line, Mark, Span, Stretches, is_listed
 
 Description = dict[str, Any]  # of a trace, a shape or an annotation, as plotly reads it
 
 
 def traces(mark: Mark, panel: Chart) -> list[Description]:
     """The traces of a mark; none of what goes across the whole panel."""
-    if isinstance(mark, Level | Span):
+    if isinstance(mark, Level | Span | Stretches):
         return []
     if isinstance(mark, Labels):
         return [_labels(mark)]
@@ -45,8 +45,10 @@ def traces(mark: Mark, panel: Chart) -> list[Description]:
     return [trace | data | {"mode": "markers", "marker": dot}]
 
 
-def across(mark: Level | Span, panel: Chart, number: int) -> tuple[Description, list[Description]]:
+def across(mark: Level | Span | Stretches, panel: Chart, number: int) -> tuple[Description, list[Description]]:
     """The shape of a mark that goes across panel `number`, 1 for the first, and the words beside it."""
+    if isinstance(mark, Stretches):
+        return _stretches(mark, str(number) if number > 1 else ""), []
     own, other = ("x", "y") if mark.axis == "x" else ("y", "x")
     axes = str(number) if number > 1 else ""
     place = {f"{own}ref": f"{own}{axes}", f"{other}ref": f"{other}{axes} domain"}
@@ -71,6 +73,25 @@ def across(mark: Level | Span, panel: Chart, number: int) -> tuple[Description, 
         "borderpad": 1,
     }
     return whole | shape, [words] if mark.words else []
+
+
+def _stretches(mark: Stretches, axes: str) -> Description:
+    """All stretches of a kind as one shape: thousands of them are still one element of the page."""
+    named = {"name": safe(mark.name), "legendgroup": safe(mark.name), "showlegend": mark.listed, "layer": "below"}
+    look = named | {"fillcolor": pale(mark.colour, mark.opacity), "line": {"width": 0}}
+    if not len(mark.low):
+        # A shape of no size, for the legend.
+        return look | {"type": "rect", "xref": "paper", "yref": "paper", "x0": 0, "x1": 0, "y0": 0, "y1": 0}
+    ends = zip(_in_path(mark.low), _in_path(mark.high), strict=True)
+    pieces = (
+        f"M{low},{mark.bottom:g}L{high},{mark.bottom:g}L{high},{mark.top:g}L{low},{mark.top:g}Z" for low, high in ends
+    )
+    return look | {"type": "path", "xref": f"x{axes}", "yref": f"y{axes} domain", "path": "".join(pieces)}
+
+
+def _in_path(values: Array) -> list[str]:
+    """Numbers or dates as a path has them: without a space."""
+    return [str(value).replace("T", "_") for value in listed(values)]
 
 
 def _bars(mark: Bars, panel: Chart) -> Description:
@@ -104,10 +125,10 @@ def _labels(mark: Labels) -> Description:
     }
 
 
-def pale(colour: str) -> str:
+def pale(colour: str, opacity: float = 0.16) -> str:
     """A colour as areas are filled with it: what lies below shows through."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.16)"
+    return f"rgba({red},{green},{blue},{opacity:g})"
 
 
 def safe(text: str) -> str:

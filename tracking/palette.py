@@ -17,6 +17,10 @@ LOSS = MARK
 TARGET = "#009e73"
 OTHERS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
 SCALE = ("#e3edf7", "#c8dcee", "#a5c9e3", "#71aad2", "#4189be", "#1d669f", "#0d467a", "#082c52")
+SIGNED = (  # from -1 to 1: orange to blue, pale at 0
+    *("#7f3300", "#b34d00", "#d97b35", "#eeb286", "#f6f1ec"),
+    *("#a5c9e3", "#4d92c4", "#1d669f", "#082c52"),
+)
 
 
 def scale(better: int) -> tuple[str, ...]:

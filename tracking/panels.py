@@ -12,17 +12,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.palette import SIGNED, scale
+
 FloatArray = NDArray[np.float64]
 Array = NDArray[Any]
+MOST_SEAMED = 26  # cells beside each other that have seams
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A column that is shown: a metric or a parameter. `good` is +1 where more is better, -1 where less is."""
+    """A column that is shown: a metric or a parameter. `good` is +1 where more is better, -1 where less is.
+
+    `decimals` are those of a number whose digits after the point matter, as a correlation's; others have significant digits.
+    """
 
     name: str
     unit: str = ""
     good: int = 0
+    decimals: int | None = None
 
     @property
     def percent(self) -> bool:
@@ -40,15 +47,19 @@ class Quantity:
         return f"{self.name} ({unit})" if unit and unit not in ("%", "ratio", "count") else self.name
 
     def text(self, value: float) -> str:
-        """A value as it is read: three significant digits, or per cent.
+        """A value as it is read: three significant digits, or per cent, or so many decimals.
 
         >>> Quantity("cagr", "fraction/year").text(0.4874), Quantity("score").text(0.7)
         ('48.7%', '0.700')
         >>> Quantity("cost", "fraction/year").text(0.00041)
         '0.041%'
+        >>> Quantity("correlation", decimals=2).text(-0.001)
+        '0.00'
         """
         if not math.isfinite(value):
             return "none"
+        if self.decimals is not None:
+            return f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"  # and never -0.00
         if self.percent:
             if abs(value) < 1e-6:
                 return "0.0%"  # and never -0.0%
@@ -168,7 +179,24 @@ class Span:
     listed: bool = True
 
 
-Mark = Line | Band | Points | Bars | Labels | Level | Span
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """(N,) ranges of the x axis, numbers or dates, of one kind: shaded from `bottom` to `top`, shares of the panel's height.
+
+    The legend names the kind even where it has none.
+    """
+
+    name: str
+    low: Array
+    high: Array
+    colour: str
+    opacity: float = 0.16
+    bottom: float = 0.0
+    top: float = 1.0
+    listed: bool = True
+
+
+Mark = Line | Band | Points | Bars | Labels | Level | Span | Stretches
 
 
 def is_listed(mark: Mark) -> bool:
@@ -178,13 +206,17 @@ def is_listed(mark: Mark) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Marks over two axes, drawn in their order; `height` is relative to the figure's other panels."""
+    """Marks over two axes, drawn in their order; `height` is relative to the figure's other panels.
+
+    A chart that stands `alone` takes a whole row of the figure.
+    """
 
     x: Axis
     y: Axis
     marks: tuple[Mark, ...]
     title: str = ""
     height: float = 1.0
+    alone: bool = False
 
     @property
     def lying(self) -> bool:
@@ -196,7 +228,8 @@ class Chart:
 class Heatmap:
     """A grid of values (rows, columns) over two labelled axes, NaN where nothing was tried.
 
-    `low` and `high` end the colour scale, so that panels side by side share it; `mark` is the best cell.
+    `low` and `high` end the colour scale, so that panels side by side share it; `mark` is the best cell. Of `signed` values
+    the scale turns in its middle, which is 0.
     """
 
     x: Axis
@@ -207,6 +240,17 @@ class Heatmap:
     high: float
     mark: tuple[int, int] | None
     title: str = ""
+    signed: bool = False
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The colour scale from `low` to `high`."""
+        return SIGNED if self.signed else scale(self.quantity.good)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the cells are too small for seams between them."""
+        return max(len(self.x.categories), len(self.y.categories)) > MOST_SEAMED
 
     @property
     def readable(self) -> bool:
@@ -215,12 +259,19 @@ class Heatmap:
         return bool(rows <= 18 and columns <= 12)
 
     def depth(self, value: float) -> float:
-        """Where a value lies on the colour scale: 0 worst (or lowest), 1 best."""
+        """How deep a value's colour is: 0 worst (or lowest, or no sign), 1 best."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        if self.signed:
+            return abs(2.0 * share - 1.0)
         return 1.0 - share if self.quantity.good < 0 else share
 
 
 Panel = Chart | Heatmap
+
+
+def takes_a_row(panel: Panel) -> bool:
+    """Whether nothing stands beside the panel."""
+    return isinstance(panel, Chart) and panel.alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +289,17 @@ class Figure:
     share: Literal["nothing", "x", "y"] = "nothing"
 
     @property
+    def grid(self) -> list[tuple[Panel, ...]]:
+        """The panels, row by row."""
+        rows: list[tuple[Panel, ...]] = []
+        for panel in self.panels:
+            if not rows or len(rows[-1]) == self.columns or takes_a_row(panel) or takes_a_row(rows[-1][0]):
+                rows.append((panel,))
+            else:
+                rows[-1] += (panel,)
+        return rows
+
+    @property
     def rows(self) -> int:
         """How many rows the panels take."""
-        return -(-len(self.panels) // self.columns)
+        return len(self.grid)

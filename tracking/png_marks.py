@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from tracking.panels import Band, Bars, Chart, Labels, Level, Line, Points, Span, is_listed
+from tracking.panels import Band, Bars, Chart, Labels, Level, Line, Points, Span, Stretches, is_listed
 
 SYMBOLS = {"circle": "o", "star": "*", "diamond": "D", "square": "s"}
 SEE_THROUGH = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
@@ -38,6 +39,8 @@ def draw_marks(axes: Axes, panel: Chart) -> None:
             case Span():
                 shade = axes.axhspan if mark.axis == "y" else axes.axvspan
                 shade(mark.low, mark.high, color=mark.colour, alpha=0.16, linewidth=0, label=label, zorder=0.5)
+            case Stretches():
+                _stretches(axes, mark, label)
 
 
 def _line(axes: Axes, mark: Line, label: str | None) -> None:
@@ -68,6 +71,21 @@ def _points(axes: Axes, mark: Points, label: str | None) -> None:
         edgecolors="white" if named else "none",
         label=label,
         zorder=8 if named else 3,
+    )
+
+
+def _stretches(axes: Axes, mark: Stretches, label: str | None) -> None:
+    axes.xaxis.update_units(mark.low)  # type: ignore[no-untyped-call]  # dates, where it is the first mark
+    low, high = (np.asarray(axes.convert_xunits(ends)) for ends in (mark.low, mark.high))  # type: ignore[no-untyped-call]
+    axes.broken_barh(
+        list(zip(low, high - low, strict=True)),
+        (mark.bottom, mark.top - mark.bottom),
+        transform=axes.get_xaxis_transform(),
+        facecolor=to_rgba(mark.colour, mark.opacity),
+        linewidth=0,
+        antialiased=False,  # no seam where one kind follows another
+        label=label,
+        zorder=0.6,  # the grid lies below
     )
 
 

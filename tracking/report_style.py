@@ -80,6 +80,8 @@ SCRIPT = """
       if (trace.name) trace.name = trace.name.replace(LINE, '$1<br>');
       if (told.bare && trace.type === 'heatmap') trace.texttemplate = '';
     }
+    // Resized, plotly forgets the layout's height and takes the element's.
+    figure.style.height = told[form].height + 'px';
     Plotly.react(figure, told.data, told[form], {
       responsive: true, displaylogo: false, displayModeBar: narrow ? false : 'hover',
       modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],

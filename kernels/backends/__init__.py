@@ -12,7 +12,7 @@ import numpy as np
 from kernels.backends.numpy import NumpyBackend
 from kernels.errors import InputError
 from kernels.launch import Backend
-from kernels.limit_planes import ASSET
+from kernels.limit_planes import limit_planes
 from kernels.option_market import OptionMarket
 from kernels.planes import planes_of
 from kernels.program import Program, trace
@@ -84,6 +84,24 @@ def choose(name: str = "auto", precision: str = "float64", *, threads: int | Non
     return Choice(NumpyBackend(), why)
 
 
+def plane_kinds(strategy: Strategy, n_assets: int) -> dict[str, bool]:
+    """Every plane that a kernel of so many assets may read, and whether it has a value per asset.
+
+    >>> from kernels import STRATEGIES
+    >>> plane_kinds(STRATEGIES["tsmom_hedge"], 8)["signal"]
+    True
+    """
+    from kernels.strategy_check import tiny_market  # here, since it imports backends
+
+    kinds = planes_of(strategy)
+    market = tiny_market(strategy)
+    whole = 3 if strategy.market is OptionMarket else 2
+    for plane in strategy.planes:
+        each = bool(plane.keys) or plane.stacked or np.ndim(plane.compute(market)) == whole
+        kinds = kinds | dict.fromkeys(plane.names(n_assets), each)
+    return kinds
+
+
 def generated_source(
     strategy: Strategy, backend: str, *, n_assets: int, precision: str = "float64", limits: Limits | None = None
 ) -> str:
@@ -91,19 +109,9 @@ def generated_source(
 
     InputError for a backend that generates none.
     """
-    from kernels.strategy_check import tiny_market  # here, since it imports backends
-
-    market = tiny_market(strategy)
-    planes = planes_of(strategy) | {
-        name: bool(plane.keys) or np.ndim(plane.compute(market)) == (3 if strategy.market is OptionMarket else 2)
-        for plane in strategy.planes
-        if not plane.stacked
-        for name in plane.names(n_assets)
-    }
     program = Program(strategy, n_assets, limits=limits if limits and limits.enabled else None)
-    planes |= {name: True for plane in program.planes if plane.stacked for name in plane.names(n_assets)}
-    planes |= {ASSET: True}
-    plan = schedule(trace(program, planes))
+    own = {name: True for plane in limit_planes(program.limits, n_assets) for name in plane.names(n_assets)}
+    plan = schedule(trace(program, plane_kinds(strategy, n_assets) | own))
     if backend == "cuda":
         from kernels.backends import cuda
 

@@ -135,9 +135,12 @@ def unfit(market: Market, asked: Asked, costs: Costs) -> list[str]:
     book = market.book or LongBook()
     problems = []
     for name in ("correlation_window", "beta_window", "kelly_window", "base_window"):
-        problems += window_problems(f"parameter '{name}'", asked.get(name, ()), market.n_bars - 1)
+        longest = float(np.max(asked.get(name, (2.0,))))
+        problems += window_problems(name, [longest], market.n_bars - 1)
     frames = frames_of(market.calendar.step) if book.frames is None else book.frames
-    problems += frame_problems(market, frames, [float(w) for w in asked.get("frame_window", ())])
+    problems += frame_problems(
+        market, frames, [float(np.max(asked["frame_window"]))] if "frame_window" in asked else ()
+    )
     spread = 2.0 * (costs.fee_bps + costs.slippage_bps) / 1e4
     tightest = float(np.min(asked.get("initial_stop", np.inf)))
     if tightest <= spread:
