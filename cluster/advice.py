@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cluster.plan import Plan
+from cluster.risk_config import what_limits_did
 from cluster.selection import Selection
 from cluster.selection_advice import judged
 from cluster.winner import CLOSE, Neighbours, Winner, most
@@ -43,6 +44,7 @@ def advise(
     if "hedge_effectiveness" in row:
         told.append(f"The hedge takes away {row['hedge_effectiveness']:.0%} of the naked option's variance.")
     told.append(_costs(plan, winner))
+    told += what_limits_did(plan.limits, row)
     if winner.unseen is not None:
         told.append(
             f"On {plan.market.n_scenarios:,} paths that the search has not seen: {_targets(plan, winner.unseen)}."

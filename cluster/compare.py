@@ -236,6 +236,8 @@ def _warnings(a: Side, b: Side) -> Iterator[str]:
         yield "Their targets differ: each study's own score is on its own scale; only scores by the same targets compare."
     if a.plan.config.costs != b.plan.config.costs:
         yield "Their costs differ: what one winner earns, it earns at other costs than the other."
+    if a.plan.limits != b.plan.limits:
+        yield "Their risk limits differ: one winner was held back where the other was not."
     for side, other in ((a, b), (b, a)):
         missing = [name for name in other.plan.targets.metrics if name not in side.plan.strategy.metrics]
         if missing:

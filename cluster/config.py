@@ -32,6 +32,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one below Pyth
 from cluster.book_config import BookConfig
 from cluster.exported import study_of
 from cluster.option_config import OptionMarketConfig
+from cluster.risk_config import RiskLimitsConfig
 from cluster.search_config import SearchConfig
 from cluster.selection_config import SelectionConfig
 from cluster.study_text import FileDumper, apply_overrides, explain, read_yaml, short
@@ -246,6 +247,7 @@ class StudyConfig(Section):
     book: BookConfig | None = None
     strategy: StrategyConfig
     costs: CostsConfig = CostsConfig()
+    risk_limits: RiskLimitsConfig = RiskLimitsConfig()
     search: SearchConfig = SearchConfig()
     selection: SelectionConfig = SelectionConfig()
     targets: dict[str, TargetKeys | None] = Field(default_factory=_default_targets, min_length=1)
@@ -316,7 +318,8 @@ def resolved_yaml(study: StudyConfig) -> str:
 
 
 def study_digest(study: StudyConfig) -> str:
-    """SHA-256 of what decides the results: market, book, strategy, costs, search, selection, targets and precision.
+    """SHA-256 of what decides the results: market, book, strategy, costs, search, selection, targets, precision, and risk
+    limits where they are on.
 
     The name, the question, the tracking and who computes may change between two runs of one study. The order
     of the searched parameters counts, since it numbers the trials.
@@ -327,6 +330,7 @@ def study_digest(study: StudyConfig) -> str:
     if study.book is not None:  # one without is what it was before there were books
         content["book"] = study.book.model_dump(mode="json")
     content["precision"] = study.compute.precision
+    content |= study.risk_limits.told
     text = json.dumps(_canonical(content), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -23,6 +23,7 @@ from cluster.output import caveats, moved
 from cluster.plan import Plan
 from cluster.portfolio import Portfolio
 from cluster.progress import duration
+from cluster.risk_config import limits_in_words
 from cluster.running import Outcome
 from cluster.selection_advice import selected
 from cluster.staircase_view import show_staircase
@@ -249,6 +250,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         table.add_row("book", line)
     table.add_row("selection", selected(plan))
     table.add_row("strategy", f"{plan.strategy.name}: {plan.strategy.summary}")
+    if plan.limits:
+        table.add_row("risk limits", limits_in_words(plan.limits))
     table.add_row("searched", ", ".join(plan.space.searched) or "nothing")
     clouds = f"{plan.configurations:,} in " if config.search.cloud else ""
     table.add_row(

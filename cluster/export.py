@@ -27,11 +27,23 @@ from cluster.standing import standing
 from cluster.study_text import FileDumper
 from kernels.errors import InputError
 from kernels.market_calendar import when
+from kernels.risk_settings import SECTION
 from kernels.strategy import Parameter
 from search.whole import replace_text
 
 Form = Literal["yaml", "json", "both"]
-OTHERWISE_SAID = ("strategy", "parameters", "status", "score", "targets_met", "margins", "metrics", "costs", "from")
+OTHERWISE_SAID = (
+    "strategy",
+    "parameters",
+    "status",
+    "score",
+    "targets_met",
+    "margins",
+    "metrics",
+    "costs",
+    SECTION,
+    "from",
+)
 """Keys of best.yaml that an export has already; what else the study found of its winner is handed on as it is."""
 
 
@@ -169,6 +181,7 @@ def _content(
         },
         "metrics": found["metrics"],
         "costs": found["costs"],
+        **plan.config.risk_limits.told,
         **{key: entry for key, entry in examined.items() if key not in (*OTHERWISE_SAID, "verdict")},
         "notes": caveats(plan, plan.trials, 0),
         "data": {
@@ -187,7 +200,8 @@ def _content(
 def study_file(plan: Plan, values: dict[str, Any], name: str, trial: int) -> dict[str, Any]:
     """The content of a study file that backtests one configuration as the study did: the same market, costs and targets,
     every parameter fixed. It keeps its records where a study does by default."""
-    content: dict[str, Any] = plan.config.model_dump(mode="json", exclude={"tracking", "compute"})
+    content: dict[str, Any] = plan.config.model_dump(mode="json", exclude={"tracking", "compute", SECTION})
+    content |= plan.config.risk_limits.told
     content["name"] = name[:100]
     content["question"] = f"Does trial {trial} of {plan.config.name} still do what it did?"
     if content["market"].get("step_days", 0.0) is None:  # it follows from what a study searches, and this one does not

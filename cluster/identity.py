@@ -102,6 +102,8 @@ def _other_rules(kept: StudyConfig, now: StudyConfig) -> Iterator[str]:
     for settings, config in ((then, kept), (today, now)):
         settings.update({f"selection.{key}": value for key, value in config.selection.model_dump().items()})
         del settings["selection.replicates"]
+        if kept.risk_limits.enabled or now.risk_limits.enabled:
+            settings.update({f"risk_limits.{key}": value for key, value in config.risk_limits.model_dump().items()})
         settings["strategy.compare"] = config.strategy.compare
         settings["book"] = None if config.book is None else config.book.model_dump(exclude_defaults=True)
     yield from (

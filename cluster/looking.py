@@ -63,6 +63,7 @@ def _searched(plan: Plan) -> str:
         seed=search.seed,
         also={
             "costs": plan.config.costs.model_dump(mode="json"),
+            **plan.config.risk_limits.told,
             "holdout": plan.holdout.first if plan.holdout else None,
             "code": None if plan.code is None else hashlib.sha256(plan.code.encode()).hexdigest(),
             # what is tried next depends on scores where the sampler learns

@@ -124,6 +124,7 @@ def best_yaml(plan: Plan, identity: Identity, found: Findings) -> str:
         "margins": {m: float(row[f"margin_{m}"]) for m in plan.targets.metrics},
         "metrics": {m: float(row[plan.space.measured(m)]) for m in plan.strategy.metrics},
         "costs": plan.config.costs.model_dump(),
+        **plan.config.risk_limits.told,
         "at_dearer_costs": {
             f"{multiple:g}x": {m: plain(winner.stress.loc[multiple, m]) for m in shown}
             for multiple in winner.stress.index[1:]

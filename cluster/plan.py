@@ -25,8 +25,11 @@ from kernels import STRATEGIES, Costs, Market, Strategy, load_strategy
 from kernels.backends import Choice, choose, why_not
 from kernels.blocks import sums_of
 from kernels.errors import InputError
+from kernels.limit_stage import applied
 from kernels.option_market import OptionMarket
 from kernels.planes import market_planes
+from kernels.program import Program
+from kernels.risk_settings import Limits
 from search import samplers
 from search.dimension import Choices
 from search.objectives import Objectives
@@ -82,7 +85,13 @@ class Plan:
             self.config.search.over_paths,
             self._points,
             self.periods,
+            self.limits,
         )
+
+    @property
+    def limits(self) -> Limits | None:
+        """The risk limits that every backtest of the study runs under."""
+        return self.config.risk_limits.limits
 
     @property
     def _points(self) -> Points | None:
@@ -153,9 +162,11 @@ class Plan:
     def bytes(self) -> dict[str, int]:
         """Memory of the large things: the market's planes, one slice of a bank, statistics of one launch, the results."""
         plane = 8 * self.market.n_scenarios * self.market.n_bars * self.market.n_assets
+        program = Program(self.strategy, self.market.n_assets, limits=self.limits)
+        own = sum(len(each.names(program.n_assets)) for each in program.planes)
         most = 8 * len(sums_of(self.strategy.account)) * self.blocks * self.market.n_scenarios * self.together
         return {
-            "planes of the market": plane * (len(market_planes(self.market, self.costs)) + len(self.strategy.planes)),
+            "planes of the market": plane * (len(market_planes(self.market, self.costs)) + own),
             "one more value of a lookback": plane,
             "statistics of one launch": min(self.choice.backend.output_bytes, most) if self.runs_here else most,
             "results of one batch": 8 * self.together * (len(self.strategy.parameters) + len(self.strategy.metrics)),
@@ -265,6 +276,8 @@ def make_plan(config: StudyConfig, runs: Path) -> Plan:
             attempt(lambda: space.strategy.check_market(market, _ends(space, baselines), costs))
             back, rule = _looks_back(space, baselines), space.strategy.name
             cut = attempt(lambda: hide(market, config.selection, looks_back=back, rule=rule))
+            if cut is not None:
+                attempt(lambda: applied(config.risk_limits.limits, space.strategy, cut[0]))
             if cut is not None and targets is not None:
                 kept = attempt(lambda: periods(cut[0], config.selection, targets, looks_back=back, rule=rule))
     if problems:

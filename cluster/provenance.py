@@ -28,6 +28,7 @@ def described(plan: Plan, row: pd.Series) -> dict[str, Any]:
         "margins": {metric: row[f"margin_{metric}"] for metric in targets.metrics},
         "metrics": {metric: row[plan.space.measured(metric)] for metric in plan.strategy.metrics},
         "costs": plan.config.costs.model_dump(),
+        **plan.config.risk_limits.told,
     }
 
 

@@ -30,6 +30,7 @@ def open_recorder(plan: Plan, identity: Identity) -> Recorder:
         **({"objectives": ", ".join(plan.objectives.metrics)} if plan.objectives else {}),
         **(config.search.cloud.spec(plan.trials) if config.search.cloud else {}),
         **{f"costs.{k}": v for k, v in config.costs.model_dump().items()},
+        **{f"{name}.{k}": v for name, section in config.risk_limits.told.items() for k, v in section.items()},
         **{f"fixed.{k}": v for k, v in config.strategy.fixed.items()},
         **{f"search.{k}": v for k, v in config.strategy.search.items()},
         **{f"targets.{k}": v for k, v in plan.targets.spec.items()},

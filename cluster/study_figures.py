@@ -94,7 +94,8 @@ def _equity(plan: Plan, found: Findings) -> Figure:
         own = found.paths[found.paths["label"] == labels[0]].sort_values("total_return", kind="stable")
         scenario = int(own["path"].iloc[len(own) // 2])
         labels[0] += f" on its median path of {len(own):,}"
-        equity = paths(plan.market, plan.strategy, table, costs=plan.costs, scenario=scenario).equity
+        drawn = paths(plan.market, plan.strategy, table, costs=plan.costs, scenario=scenario, limits=plan.limits)
+        equity = drawn.equity
     return figures.equity(plan.market.timestamps[1:], pd.DataFrame(equity, columns=labels), labels[0])
 
 

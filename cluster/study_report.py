@@ -14,6 +14,7 @@ from cluster.evidence import Evidence
 from cluster.findings import Findings
 from cluster.identity import Identity
 from cluster.plan import Plan
+from cluster.risk_config import limits_in_words
 from cluster.staircase_view import parts as climbed
 from kernels.market_calendar import when
 from kernels.option_market import OptionMarket
@@ -218,6 +219,8 @@ def _searched(
         for name, each in plan.config.costs.model_dump().items()
     )
     told.append(f"Costs: {costs}.")
+    if plan.limits:
+        told.append(f"Risk limits: {limits_in_words(plan.limits)}.")
     told.append(
         f"Made by hedgegrid {identity.version} on {identity.backend}; data {identity.data_digest}, study "
         f"{identity.study_digest}" + (f", code {identity.code_digest}." if identity.code_digest else ".")

@@ -18,6 +18,7 @@ from kernels.backends import choose
 from kernels.engine import Engine
 from kernels.metrics import OverPaths
 from kernels.option_market import OptionMarket
+from kernels.risk_settings import Limits
 from search.exact_check import Check, Replicates
 from search.periods import Periods
 from search.points import Part, Points
@@ -38,6 +39,7 @@ class Task:
     over_paths: OverPaths = "median"
     points: Points | None = None  # where the study's points are known beforehand
     periods: Periods | None = None  # of a market of one history
+    limits: Limits | None = None
 
     @property
     def rule(self) -> Strategy:
@@ -56,7 +58,7 @@ class Task:
     def engine(self, threads: int | None = None) -> Engine:
         """The engine that runs this task in this process."""
         backend = choose(self.backend, self.precision, threads=threads).backend
-        return Engine(self.market, self.rule, self.costs, backend, self.off, self.over_paths)
+        return Engine(self.market, self.rule, self.costs, backend, self.off, self.over_paths, self.limits)
 
 
 @dataclass(frozen=True)

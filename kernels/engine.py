@@ -18,12 +18,14 @@ from kernels.backends.numpy import walk
 from kernels.blocks import Blocks, BlockStatistics, Kept, sums_of
 from kernels.errors import InputError
 from kernels.launch import Backend, Launch
+from kernels.limit_stage import applied
 from kernels.market import FloatArray, Market
 from kernels.market_calendar import DateArray
 from kernels.metrics import OverPaths, aggregate
 from kernels.option_market import OptionMarket
 from kernels.planes import PlaneStore, encode
 from kernels.program import Carried, Program
+from kernels.risk_settings import Limits
 from kernels.strategy import Strategy
 
 BANK_BYTES = 512 * 2**20  # slices of banks of one launch
@@ -62,7 +64,8 @@ class Engine:
     """One market, strategy and cost model, ready to run any number of chunks: planes and kernels are kept between them.
 
     `off` names the optional parameters that are None in every configuration to come; the kernel then leaves them out.
-    Metrics are computed on each scenario's path and then aggregated `over_paths`.
+    Metrics are computed on each scenario's path and then aggregated `over_paths`. `limits` are part of the environment, as
+    costs are: the rule asks them at each bar.
     """
 
     market: Market | OptionMarket
@@ -71,12 +74,14 @@ class Engine:
     backend: Backend
     off: frozenset[str] = frozenset()
     over_paths: OverPaths = "median"
+    limits: Limits | None = None
     blocks: Blocks = field(init=False)
     _store: PlaneStore = field(init=False)
 
     def __post_init__(self) -> None:
         self.blocks = Blocks.monthly(self.market)
-        self._store = PlaneStore(self.market, self.strategy, self.costs)
+        self.limits = applied(self.limits, self.strategy, self.market)
+        self._store = PlaneStore(self.market, self.strategy, self.costs, self.limits)
 
     def charging(self, costs: Costs) -> Engine:
         """The same engine at other costs of the same fill, on which alone planes depend: they are shared."""
@@ -184,8 +189,8 @@ class Engine:
         self, parameters: dict[str, FloatArray], blocks: Blocks, kept: Kept = "sums"
     ) -> Iterator[tuple[NDArray[np.int64], Launch]]:
         """Slices of the configurations, sorted by the slices of the banks they read, that fit the memory limits."""
-        self.strategy.check_market(self.market, parameters, self.costs)
-        program = Program(self.strategy, self.market.n_assets, self.off, self.costs.free, kept)
+        self.strategy.check_market(self.market, parameters)  # a winner is tried at costs that nobody would choose
+        program = Program(self.strategy, self.market.n_assets, self.off, self.costs.free, kept, self.limits)
         numbers = {n: v for n, v in parameters.items() if n not in self.off}
         wrong = [n for n in self.off if (parameters[n] != self.strategy.parameter(n).off).any()]
         if wrong:
@@ -230,6 +235,7 @@ def backtest(
     costs: Costs | None = None,
     backend: str = "auto",
     precision: str = "float64",
+    limits: Limits | None = None,
 ) -> Backtest:
     """Backtest every configuration of a strategy on a market.
 
@@ -244,16 +250,18 @@ def backtest(
         `numpy`, `numba`, `cuda`, or `auto`: the fastest that works here.
     precision
         `float64`, or `mixed` (float32 state, float64 sums) on the compiled backends.
+    limits
+        Risk limits that the rule asks before it orders (`Strategy.limited`); None, or limits not `enabled`, for none.
 
     Raises
     ------
     InputError
-        A parameter is unknown or out of its range, or the market lacks what the costs need.
+        A parameter is unknown or out of its range, the market lacks what the costs need, or the rule asks no limits.
     """
     table = _frame(strategy, configurations)
-    engine = Engine(
-        market, strategy, costs or Costs(), choose(backend, precision).backend, switched_off(strategy, table)
-    )
+    chosen, off = choose(backend, precision).backend, switched_off(strategy, table)
+    engine = Engine(market, strategy, costs or Costs(), chosen, off, limits=limits)
+    strategy.check_market(market, encode(strategy, table), engine.costs)
     return engine.run(table)
 
 
@@ -264,12 +272,12 @@ def paths(
     *,
     costs: Costs | None = None,
     scenario: int = 0,
+    limits: Limits | None = None,
 ) -> Paths:
     """Bar by bar returns, equity and drawdown of a few configurations on one scenario (see `backtest`)."""
     table = _frame(strategy, configurations)
-    return Engine(market, strategy, costs or Costs(), choose("numpy").backend, switched_off(strategy, table)).paths(
-        table, scenario
-    )
+    chosen, off = choose("numpy").backend, switched_off(strategy, table)
+    return Engine(market, strategy, costs or Costs(), chosen, off, limits=limits).paths(table, scenario)
 
 
 def switched_off(strategy: Strategy, configurations: pd.DataFrame) -> frozenset[str]:

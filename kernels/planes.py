@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from kernels.account import Costs
 from kernels.black_scholes import SIGNS
 from kernels.errors import InputError
+from kernels.limit_planes import limit_planes
 from kernels.market import FloatArray, Market
 from kernels.option_market import DAYS_PER_YEAR, PER_PATH, OptionMarket
+from kernels.risk_settings import Limits
 from kernels.strategy import Parameter, Plane, Strategy
 
 PRICE_PLANES = {  # what `market_planes` gives, and whether it has a value per asset
@@ -109,18 +111,19 @@ def option_planes(market: OptionMarket, costs: Costs) -> dict[str, FloatArray]:
 
 @dataclass
 class PlaneStore:
-    """All planes of one market, strategy and cost model; slices of banks are kept once computed."""
+    """All planes of one market, strategy, cost model and risk limits; slices of banks are kept once computed."""
 
     market: Market | OptionMarket
     strategy: Strategy
     costs: Costs
+    limits: Limits | None = None
     shared: dict[str, FloatArray] = field(init=False)
     _slices: dict[tuple[str, tuple[float, ...]], FloatArray] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.strategy.check_market(self.market)
         self.shared = market_planes(self.market, self.costs)
-        for plane in self.strategy.planes:
+        for plane in (*self.strategy.planes, *limit_planes(self.limits, self.market.n_assets)):
             if not plane.keys:
                 array = self._checked(plane, plane.compute(self.market), ())
                 self.shared |= dict(zip(self._names(plane), array if plane.stacked else [array], strict=True))

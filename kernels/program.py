@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 from kernels.account import Costs, Outcome
 from kernels.blocks import BarReturn, BlockSums, Kept, accumulate, add_return
+from kernels.limit_planes import limit_planes
+from kernels.limit_stage import LimitStage, NoStage, Opened, unlimited
+from kernels.risk_settings import Limits
 from kernels.state import Leaf, leaves, rebuild
-from kernels.strategy import Strategy
+from kernels.strategy import Plane, Strategy
 from kernels.trace import Graph, Symbol
 
 
@@ -20,6 +23,7 @@ class Carried(NamedTuple):
     rule: Any
     account: Any
     sums: Any
+    limits: Any = NoStage()
 
 
 class _Parameters(SimpleNamespace):
@@ -33,7 +37,8 @@ class Program:
 
     `off` names the optional parameters that are None in every configuration of a launch: the rule sees None and leaves
     that part out, which changes no result and saves its operations. `free` names costs that are None in the same way.
-    `kept` of each block are all its sums, or its returns: then nothing else is added up, nor worked out for it.
+    `kept` of each block are all its sums, or its returns: then nothing else is added up, nor worked out for it. `limits`
+    are the risk limits that the rule asks, numbers of the kernel; without them asking costs nothing.
     """
 
     strategy: Strategy
@@ -41,6 +46,7 @@ class Program:
     off: frozenset[str] = frozenset()
     free: frozenset[str] = frozenset()
     kept: Kept = "sums"
+    limits: Limits | None = None
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -48,11 +54,16 @@ class Program:
         return tuple(p.name for p in self.strategy.parameters if p.name not in self.off)
 
     @property
+    def planes(self) -> tuple[Plane, ...]:
+        """What is precomputed for it beside the planes of every market."""
+        return (*self.strategy.planes, *limit_planes(self.limits, self.n_assets))
+
+    @property
     def start(self) -> Carried:
         """The state before the first bar: a `Leaf` in every place."""
         account = self.strategy.account
         sums = BlockSums(parts=account.parts()) if self.kept == "sums" else BarReturn()
-        return Carried(self.strategy.state(), account.start(), sums)
+        return Carried(self.strategy.state(), account.start(), sums, NoStage() if self.limits is None else Opened())
 
     @property
     def sums(self) -> tuple[str, ...]:
@@ -62,13 +73,18 @@ class Program:
     def step(self, bar: Any, carried: Carried, p: Any, costs: Any) -> Carried:
         """One bar, on arrays or on symbols."""
         bar.account, bar.costs = carried.account, costs
-        for plane in self.strategy.planes:
+        for plane in self.planes:
             if plane.stacked:
                 setattr(bar, plane.name, tuple(getattr(bar, name) for name in plane.names(self.n_assets)))
+        stage = None if self.limits is None else LimitStage(self.limits, self.n_assets, bar, carried.limits)
+        bar.limited = stage or unlimited
         order, rule = self.strategy.step(bar, carried.rule, p)
+        if stage is not None and stage.asked != 1:
+            raise TypeError(f"{self.strategy.name}.step asks bar.limited once a bar, got {stage.asked} times")
         outcome, account = self.strategy.account.execute(order, carried.account, bar, costs, self.n_assets)
         add: Callable[[Any, Outcome], Any] = accumulate if self.kept == "sums" else add_return
-        return Carried(rule, account, add(carried.sums, outcome))
+        limits = carried.limits if stage is None else stage.opened
+        return Carried(rule, account, add(carried.sums, outcome), limits)
 
     def costs(self, values: Mapping[str, Any]) -> SimpleNamespace:
         """Costs as `costs.<name>`, those that are free as None."""

@@ -146,6 +146,8 @@ class Strategy:
         Whether its planes read `market.book` (which may be None): a study of any other strategy has no `book:`.
     features
         What may be switched off by itself, in the order in which it is added: a study says what each bought and cost.
+    limited
+        Whether its rule asks `bar.limited` before it orders (`kernels.limit_stage`), so that risk limits can be switched on.
     """
 
     name: str
@@ -163,6 +165,7 @@ class Strategy:
     say: Callable[[Mapping[str, Any]], str] = plainly
     book: bool = False
     features: tuple[Feature, ...] = ()
+    limited: bool = False
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -176,13 +179,14 @@ class Strategy:
     def check_market(
         self, market: Market | OptionMarket, asked: Asked | None = None, costs: Costs | None = None
     ) -> None:
-        """Refuse (InputError) a market of another kind, or one that some of the numbers `asked` for have no meaning on."""
+        """Refuse (InputError) a market of another kind, or one that some of the numbers `asked` for have no meaning on,
+        or at `costs` (None: whatever they are)."""
         if not isinstance(market, self.market):
             raise InputError(
                 f"strategy '{self.name}': it trades {_an(self.market)}, this is {_an(type(market))}; "
                 "take a market of its kind, or a strategy for this one"
             )
-        if problems := self.unfit(market, asked or {}, costs or Costs()):
+        if problems := self.unfit(market, asked or {}, costs or Costs(0.0, 0.0)):
             raise InputError(problems)
 
 

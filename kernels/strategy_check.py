@@ -13,6 +13,7 @@ from kernels.account import Costs
 from kernels.backends.numpy import NumpyBackend
 from kernels.engine import Engine
 from kernels.errors import InputError
+from kernels.limit_planes import ASSET, RHO
 from kernels.long_book import LongBook
 from kernels.market import Market
 from kernels.market_calendar import DateArray
@@ -20,6 +21,7 @@ from kernels.metric import OF_RETURNS
 from kernels.option_market import PER_PATH, Contract, OptionMarket, gbm
 from kernels.planes import PlaneStore, encode, market_planes, planes_of
 from kernels.program import Program, trace
+from kernels.risk_settings import Limits
 from kernels.schedule import schedule
 from kernels.state import Leaf, leaves
 from kernels.strategy import Feature, Parameter, ParameterValue, Strategy
@@ -77,7 +79,7 @@ def _declaration_problems(strategy: Strategy) -> list[str]:
     for parameter in strategy.parameters:
         problems += _parameter_problems(parameter)
     problems += _feature_problems(strategy)
-    taken = planes_of(strategy)
+    taken = {*planes_of(strategy), RHO, ASSET}
     problems += [f"plane {n!r}: every market has a plane of that name; choose another" for n in planes if n in taken]
     optional = {parameter.name for parameter in strategy.parameters if parameter.optional}
     for plane in strategy.planes:
@@ -136,10 +138,12 @@ def _trace(strategy: Strategy, market: Market | OptionMarket) -> None:
     """The rule on symbols: optional parameters in use and left out, banks shared and gathered."""
     optional = frozenset(parameter.name for parameter in strategy.parameters if parameter.optional)
     banks = tuple(name for plane in strategy.planes if plane.keys for name in plane.names(2))
-    planes = PlaneStore(market, strategy, Costs()).per_asset
-    for off in {frozenset[str](), optional}:
-        for gathered in {(), banks}:
-            schedule(trace(Program(strategy, 2, off), planes, gathered))
+    asked = (None, Limits()) if strategy.limited else (None,)
+    for limits in asked:
+        planes = PlaneStore(market, strategy, Costs(), limits).per_asset
+        for off in {frozenset[str](), optional}:
+            for gathered in {(), banks}:
+                schedule(trace(Program(strategy, 2, off, limits=limits), planes, gathered))
 
 
 def _corners(strategy: Strategy) -> list[dict[str, ParameterValue]]:

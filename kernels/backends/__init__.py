@@ -12,9 +12,11 @@ import numpy as np
 from kernels.backends.numpy import NumpyBackend
 from kernels.errors import InputError
 from kernels.launch import Backend
+from kernels.limit_planes import limit_planes
 from kernels.option_market import OptionMarket
 from kernels.planes import planes_of
 from kernels.program import Program, trace
+from kernels.risk_settings import Limits
 from kernels.schedule import schedule
 from kernels.strategy import Strategy
 
@@ -100,12 +102,16 @@ def plane_kinds(strategy: Strategy, n_assets: int) -> dict[str, bool]:
     return kinds
 
 
-def generated_source(strategy: Strategy, backend: str, *, n_assets: int, precision: str = "float64") -> str:
+def generated_source(
+    strategy: Strategy, backend: str, *, n_assets: int, precision: str = "float64", limits: Limits | None = None
+) -> str:
     """The source that a compiled backend generates from a strategy, every parameter in use and every bank shared.
 
     InputError for a backend that generates none.
     """
-    plan = schedule(trace(Program(strategy, n_assets), plane_kinds(strategy, n_assets)))
+    program = Program(strategy, n_assets, limits=limits if limits and limits.enabled else None)
+    own = {name: True for plane in limit_planes(program.limits, n_assets) for name in plane.names(n_assets)}
+    plan = schedule(trace(program, plane_kinds(strategy, n_assets) | own))
     if backend == "cuda":
         from kernels.backends import cuda
 

@@ -83,6 +83,8 @@ def step(bar: Any, state: Rule, p: Any) -> tuple[BookOrder, Rule]:
     reach = 1.0 if p.max_turnover is None else where(total > p.max_turnover, p.max_turnover / total, 1.0)
     weight = where(gone, 0.0, held + reach * (target - held))
     trade = left.overdue | (due & (wanted > 0.0))
+    limited = bar.limited(where(gone, 0.0, where(trade, weight, held)), held, market_label)
+    weight, trade = limited.weight, trade & (limited.weight != held)
 
     renewed = due | rolls
     puts = where(renewed, hedged.covered * equity / max_assets(bar.hedge_asset * bar.close), state.puts)
@@ -90,7 +92,7 @@ def step(bar: Any, state: Rule, p: Any) -> tuple[BookOrder, Rule]:
     puts = where((hedged.covered > 0.0) & (price > 0.0), puts, 0.0)
     bought = where(rolls, puts, abs(puts - state.puts))
     paid = bought * price * bar.costs.option_spread
-    order = BookOrder(weight, trade, left.price, income - paid, paid, hedged.armed, 0.0, 0.0)
+    order = BookOrder(weight, trade, left.price, income - paid, paid, hedged.armed, limited.cuts, limited.refusals)
     return order, Rule(
         trail=trail,
         agreed=agreed,
@@ -326,6 +328,7 @@ STRATEGY = Strategy(
         Feature("agreement", claims="sharpe"),
         Feature("hedge"),
     ),
+    limited=True,
     notes=(
         "Interest is earned only on what the cash hedge moves out of the market, and the rest of the cash earns nothing.",
         "Puts are marked by Black-Scholes at the book's volatility index, or at 1.2 times realised volatility.",
