@@ -86,6 +86,7 @@ class Plan:
             self._points,
             self.periods,
             self.limits,
+            frozenset(self.space.searched),
         )
 
     @property

@@ -86,7 +86,8 @@ def examine(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFram
 
 def engine_for(plan: Plan, configurations: pd.DataFrame, market: Market | OptionMarket | None = None) -> Engine:
     """The study's engine on this machine, whatever the workers run, at full precision; on its own market by default."""
-    task = replace(plan.task, backend="auto", precision="float64", off=switched_off(plan.strategy, configurations))
+    off = plan.off & switched_off(plan.strategy, configurations)  # the study's own kernel, where it has one
+    task = replace(plan.task, backend="auto", precision="float64", off=off)
     return (task if market is None else replace(task, market=market)).engine()
 
 

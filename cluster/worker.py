@@ -40,6 +40,7 @@ class Task:
     points: Points | None = None  # where the study's points are known beforehand
     periods: Periods | None = None  # of a market of one history
     limits: Limits | None = None
+    searched: frozenset[str] = frozenset()  # parameters
 
     @property
     def rule(self) -> Strategy:
@@ -58,7 +59,8 @@ class Task:
     def engine(self, threads: int | None = None) -> Engine:
         """The engine that runs this task in this process."""
         backend = choose(self.backend, self.precision, threads=threads).backend
-        return Engine(self.market, self.rule, self.costs, backend, self.off, self.over_paths, self.limits)
+        settings = (self.off, self.over_paths, self.limits, self.searched)
+        return Engine(self.market, self.rule, self.costs, backend, *settings)
 
 
 @dataclass(frozen=True)

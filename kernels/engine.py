@@ -29,6 +29,7 @@ from kernels.risk_settings import Limits
 from kernels.strategy import Strategy
 
 BANK_BYTES = 512 * 2**20  # slices of banks of one launch
+FEW = 512  # configurations whose launch is too short to be worth a kernel of its own
 LARGER = 4  # times the bytes that a launch may return, where that fills the lanes a backend runs side by side
 
 Configurations = pd.DataFrame | Mapping[str, Any] | Iterable[Mapping[str, Any]]
@@ -65,7 +66,8 @@ class Engine:
 
     `off` names the optional parameters that are None in every configuration to come; the kernel then leaves them out.
     Metrics are computed on each scenario's path and then aggregated `over_paths`. `limits` are part of the environment, as
-    costs are: the rule asks them at each bar.
+    costs are: the rule asks them at each bar. `searched` names the parameters that differ between the configurations of a
+    study: a few of them then run in the kernel that all of them have, which takes longer to compile than they to run.
     """
 
     market: Market | OptionMarket
@@ -75,6 +77,7 @@ class Engine:
     off: frozenset[str] = frozenset()
     over_paths: OverPaths = "median"
     limits: Limits | None = None
+    searched: frozenset[str] = frozenset()
     blocks: Blocks = field(init=False)
     _store: PlaneStore = field(init=False)
 
@@ -205,6 +208,12 @@ class Engine:
         most = max(1, self.backend.output_bytes // each)
         lanes = self.backend.lanes
         most = most // lanes * lanes or min(lanes, LARGER * most)
+        searched = frozenset(
+            name
+            for plane in self._store.banks
+            if self.searched.intersection(plane.keys)
+            for name in plane.names(self.market.n_assets)
+        )
         table = np.stack([numbers[k][order] for k in keys], axis=1) if keys else np.empty((C, 0))
         first = 0
         while first < C:
@@ -213,7 +222,8 @@ class Engine:
             rows = order[first:last]
             chosen = {n: v[rows] for n, v in numbers.items()}
             banks = self._store.read_by(chosen)
-            yield rows, Launch(program, chosen, self.costs.fractions, self._store.shared, banks)
+            gathered = searched if len(rows) <= FEW else frozenset()
+            yield rows, Launch(program, chosen, self.costs.fractions, self._store.shared, banks, gathered)
             self._store.forget(BANK_BYTES)
             first = last
 

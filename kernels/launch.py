@@ -20,7 +20,8 @@ class Launch:
     """C configurations on S scenarios of T bars.
 
     `parameters` holds (C,) per name, `costs` a number per name, `shared` planes (S, T) or (S, T, A), and `banks` a pair
-    of (S, T, A, K) slices and the (C,) slice each configuration reads.
+    of (S, T, A, K) slices and the (C,) slice each configuration reads. Banks that are `gathered` are read as if there were
+    several slices even where there is one.
     """
 
     program: Program
@@ -28,6 +29,7 @@ class Launch:
     costs: dict[str, float]
     shared: dict[str, FloatArray]
     banks: dict[str, tuple[FloatArray, NDArray[np.int64]]]
+    gathered: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         paid = [name for name in self.program.free if self.costs[name] != 0.0]
@@ -63,10 +65,10 @@ def layout(
 ) -> tuple[Schedule, dict[str, FloatArray], dict[str, tuple[FloatArray, NDArray[np.int64]]]]:
     """The schedule for a launch, its shared planes, and the banks of which its configurations read different slices.
 
-    A bank with a single slice is a shared plane. Planes of a single asset come without their last axis, as its schedule
+    A bank with a single slice is a shared plane, unless the launch says otherwise. Planes of a single asset come without their last axis, as its schedule
     reads them.
     """
-    gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[3] > 1}
+    gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[3] > 1 or n in launch.gathered}
     shared = {
         **launch.shared,
         **{n: bank[..., 0] for n, (bank, _) in launch.banks.items() if n not in gathered},

@@ -11,7 +11,7 @@ import pytest
 from histories import AnyMarket, history, market_for, part
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rules import BUDGET, CURVE, SHORTEST, TANGLE
+from rules import BUDGET, CURVE, PORTFOLIO, SHORTEST, TANGLE
 from rules import CATALOGUE as SHIPPED
 from running import NUMPY, agree, configurations, launch, plan, rounded_differently, run, some_values
 
@@ -19,7 +19,9 @@ from kernels import STRATEGIES, Costs, InputError, Strategy
 from kernels.account import FILLS, IMPACTS
 from kernels.backends import choose
 from kernels.blocks import SUMS, Blocks
-from kernels.launch import Backend
+from kernels.engine import Engine
+from kernels.launch import Backend, layout
+from kernels.planes import encode
 
 CATALOGUE = [*SHIPPED, BUDGET, TANGLE]
 OPTIONS = STRATEGIES["option_hedge"]  # the rule with functions of a mathematics library, where a configuration asks
@@ -50,7 +52,7 @@ def markets(strategy: Strategy) -> st.SearchStrategy[AnyMarket]:
 @given(data=st.data())
 def test_every_backend_equals_numpy(strategy: Strategy, backend: Backend, data: Any) -> None:
     market, costs = data.draw(markets(strategy)), data.draw(COSTS)
-    rows = data.draw(configurations(strategy))
+    rows = data.draw(configurations(strategy, 40 if strategy is PORTFOLIO else 150))  # each may have planes of its own
     meaning = run(market, strategy, rows, NUMPY, costs)
     rounded = rounded_differently(plan(market, strategy, rows))
     assert not rounded or strategy is OPTIONS
@@ -108,6 +110,23 @@ def test_a_bank_read_slice_by_slice_is_the_same_as_slice_after_slice(strategy: S
     for _, same in rows.groupby(keys):
         alone = run(market, strategy, same, backend).statistics.values  # noqa: PD011 - an array
         assert np.array_equal(alone, together[:, :, same.index], equal_nan=True)
+
+
+def test_a_few_configurations_run_in_the_kernel_of_the_study_that_they_are_of(backend: Backend) -> None:
+    """Whatever slices they happen to share: a kernel takes longer to compile than they to run, and no bit changes."""
+    market, strategy, searched = history(), STRATEGIES["tsmom_hedge"], frozenset({"lookback"})
+    rows = _rows(strategy, 40, seed=3).assign(vol_window=20)
+    few = rows.assign(lookback=30)
+    programs = [
+        next(engine._launches(encode(strategy, table), engine.blocks))[1]
+        for table, names in ((rows, frozenset[str]()), (few, searched), (few, frozenset[str]()))
+        for engine in [Engine(market, strategy, Costs(), backend, searched=names)]
+    ]
+    of_study, of_few, of_their_own = (layout(launch)[0] for launch in programs)
+    assert of_few is of_study
+    assert of_their_own is not of_study
+    ours = Engine(market, strategy, Costs(), backend, searched=searched).run(few)
+    agree(ours, run(market, strategy, few), backend)
 
 
 def test_an_unknown_backend_or_precision_is_refused_with_the_known_ones() -> None:
