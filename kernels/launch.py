@@ -65,8 +65,8 @@ def layout(
 ) -> tuple[Schedule, dict[str, FloatArray], dict[str, tuple[FloatArray, NDArray[np.int64]]]]:
     """The schedule for a launch, its shared planes, and the banks of which its configurations read different slices.
 
-    A bank with a single slice is a shared plane, unless the launch says otherwise. Planes of a single asset come without their last axis, as its schedule
-    reads them.
+    A bank with a single slice is a shared plane, unless the launch says otherwise. Planes of a single asset come without
+    their last axis, as its schedule reads them.
     """
     gathered = {n: pair for n, pair in launch.banks.items() if pair[0].shape[3] > 1 or n in launch.gathered}
     shared = {

@@ -158,7 +158,12 @@ def in_desk_words(p: Mapping[str, Any]) -> str:
     >>> in_desk_words({p.name: p.default for p in STRATEGY.parameters} | off)
     'hold the base book as given; no protection; rebalance every 5 bars or when a weight is 5% off'
     """
-    told = [f"hold the base book {'as given' if p['base'] == 'given' else 'by ' + p['base'].replace('_', ' ')}"]
+    book = {
+        "given": "the base book as given",
+        "equal": "all assets in equal parts",
+        "inverse_volatility": f"all assets by the inverse of their volatility over {p['base_window']:g} bars",
+    }
+    told = [f"hold {book[p['base']]}"]
     if p["sizing"] == "on":
         told.append(
             f"size each position at {p['kelly_fraction']:.3g} x Kelly of {p['kelly_window']:g} bars, at most "
@@ -188,7 +193,7 @@ def in_desk_words(p: Mapping[str, Any]) -> str:
     triggers = [
         text.format(p[name])
         for name, text in (
-            ("rebalance_bars", "every {:g} bars"),
+            ("rebalance_bars", "every bar" if p["rebalance_bars"] == 1 else "every {:g} bars"),
             ("rebalance_drift", "when a weight is {:.0%} off"),
             ("rebalance_volatility", "while volatility is above {:.0%}"),
             ("rebalance_correlation", "while mean correlation is above {:.2f}"),
