@@ -12,7 +12,7 @@ from rich.table import Table as Shown
 
 from cluster.plan import Plan
 from cluster.staircase import SEEN, Staircase
-from cluster.staircase_words import claim_of, sentences
+from cluster.staircase_words import claim_of, sentences, summary
 from cluster.stairs import BASELINE, Stretch, added, judged, measured, without
 from tracking.panels import Quantity
 from tracking.report import Bullets, Part, Table
@@ -48,13 +48,14 @@ def show_staircase(console: Console, plan: Plan, found: Staircase) -> None:
     console.print(escape(_legend(plan, found)), style="dim")
     for name, why in found.why_not.items():
         console.print(escape(f"{name}: {why}"), soft_wrap=True)
+    console.print(escape(summary(plan, found)), style="bold")
     for sentence in sentences(plan, found):
         console.print(Padding(escape(sentence), (0, 0, 0, 2)))
 
 
 def parts(plan: Plan, found: Staircase) -> list[Part]:
     """The section of the report."""
-    said: list[Part] = [Bullets(tuple(sentences(plan, found)))]
+    said: list[Part] = [summary(plan, found), Bullets(tuple(sentences(plan, found)))]
     if not found.on:
         return said
     quantities = [Quantity(m, plan.metric(m).unit, plan.metric(m).good) for m in ("max_drawdown", "cagr")]

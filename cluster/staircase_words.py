@@ -26,6 +26,25 @@ def sentences(plan: Plan, found: Staircase) -> list[str]:
     return [sentence(plan, found, feature.parameter) for feature in plan.strategy.features]
 
 
+def summary(plan: Plan, found: Staircase) -> str:
+    """Which features earned their place on this data, in one sentence."""
+    words: dict[str, list[str]] = {}
+    for feature in plan.strategy.features:
+        word = "left off" if feature.parameter in found.left_off else found.word(plan, feature.parameter)
+        words.setdefault(word, []).append(feature.parameter)
+    earned = words.pop("earned", [])
+    what = "Earned its place" if len(earned) == 1 else "Earned their place"
+    told = [f"{what} on this data: {', '.join(earned) or 'none'}"]
+    headings = {
+        "harmed": "cost more than given",
+        "not shown": "neither shown",
+        "not judged": "not judged",
+        "left off": "left off by the search",
+    }
+    told += [f"{heading}: {', '.join(words[word])}" for word, heading in headings.items() if word in words]
+    return f"{'; '.join(told)}."
+
+
 def sentence(plan: Plan, found: Staircase, feature: str) -> str:
     """Its claimed benefit, whether that holds out of sample and how surely, and what it cost."""
     if feature in found.left_off:
