@@ -1,0 +1,95 @@
+"""Books for the tests of portfolio_hedge: markets made for a claim, and what configurations do on them bar by bar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from running import NUMPY
+
+from kernels import STRATEGIES, Costs, Market
+from kernels.engine import Engine, switched_off
+from kernels.long_book import LongBook
+from kernels.market import FloatArray
+from kernels.program import Carried
+from kernels.state import rebuild
+
+PROTECTED = STRATEGIES["portfolio_hedge"]
+FEATURES = ("sizing", "regime", "trailing_exit", "agreement", "hedge")
+OFF: dict[str, Any] = dict.fromkeys(FEATURES, "off")
+TRIGGERS = ("bars", "drift", "volatility", "correlation", "drawdown")
+NEVER: dict[str, Any] = {f"rebalance_{trigger}": None for trigger in TRIGGERS}
+SHORT: dict[str, Any] = {  # windows that a market of 110 bars fills
+    **dict.fromkeys(("base_window", "regime_window", "correlation_window", "beta_window"), 10),
+    **{"kelly_window": 20, "regime_memory": 50, "frame_window": 3},
+}
+EVERY_BAR: dict[str, Any] = NEVER | {"rebalance_bars": 1, "min_trade": 0.0}
+BOOK: dict[str, Any] = OFF | SHORT | EVERY_BAR  # the base book, held at its weights
+FREE = Costs(0.0, 0.0, "close")
+
+
+def engine(market: Market, rows: Sequence[Mapping[str, Any]], costs: Costs = FREE) -> tuple[Engine, pd.DataFrame]:
+    defaults = {p.name: p.default for p in PROTECTED.parameters}
+    table = pd.DataFrame([defaults | dict(row) for row in rows], dtype=object)
+    return Engine(market, PROTECTED, costs, NUMPY, switched_off(PROTECTED, table)), table
+
+
+def returns(market: Market, rows: Sequence[Mapping[str, Any]], costs: Costs = FREE) -> FloatArray:
+    """The return of every bar but the first, (T - 1, C)."""
+    made, table = engine(market, rows, costs)
+    return made.returns(table)
+
+
+def walked(market: Market, rows: Sequence[Mapping[str, Any]], costs: Costs = FREE) -> list[Carried]:
+    """What is carried out of every bar, configurations in the order given."""
+    made, table = engine(market, rows, costs)
+    return [
+        rebuild(carried, lambda _, leaf, back=np.argsort(order): leaf[..., back])
+        for order, _, _, carried in made.walk(table)
+    ]
+
+
+def weights(market: Market, steps: Sequence[Carried]) -> FloatArray:
+    """What is held at each close as a fraction of equity, (T, A, C)."""
+    units = np.stack([step.account.units for step in steps])
+    cash = np.stack([step.account.cash for step in steps])
+    worth = units * market.close[:, :, None]
+    return np.asarray(worth / (cash + worth.sum(axis=1))[:, None])
+
+
+def of_closes(close: Any, book: LongBook | None = None, **columns: Any) -> Market:
+    """A daily market of closes (T, A), or (T,) of one asset; each bar opens at the close before it."""
+    close = np.asarray(close, dtype=np.float64)
+    close = close[:, None] if close.ndim == 1 else close
+    open_ = np.concatenate([close[:1], close[:-1]])
+    given = {name: np.asarray(column, dtype=np.float64).reshape(close.shape) for name, column in columns.items()}
+    opens = given.get("open", open_)
+    return Market(
+        tickers=tuple(f"X{a}" for a in range(close.shape[1])),
+        timestamps=np.datetime64("2020-01-01", "us") + np.arange(len(close)) * np.timedelta64(1, "D"),
+        close=close,
+        open=opens,
+        high=given.get("high", np.maximum(opens, close)),
+        low=given.get("low", np.minimum(opens, close)),
+        book=book,
+    )
+
+
+def moving_together(A: int, rho: float, T: int = 130, period: int = 20, size: float = 0.01) -> FloatArray:
+    """Log returns (T - 1, 1 + A) of an index and A assets of beta 1 to it, every pair of which has correlation `rho`.
+
+    Over each `period` bars, wherever they begin: the returns repeat. The index's own are the part that assets share.
+    """
+    rng = np.random.default_rng(3)
+    waves, _ = np.linalg.qr(np.column_stack([np.ones(period), rng.standard_normal((period, A + 1))]))
+    shared, own = waves[:, 1:2] * np.sqrt(rho), waves[:, 2:] * np.sqrt(1.0 - rho)
+    once = size * np.sqrt(period) * np.concatenate([shared, shared + own], axis=1)
+    return np.tile(once, (T // period + 1, 1))[: T - 1]
+
+
+def from_returns(moves: FloatArray, book: LongBook | None = None) -> Market:
+    """The market of closes with these log returns (T - 1, A), from 100 on."""
+    start = np.zeros((1, moves.shape[1]))
+    return of_closes(100.0 * np.exp(np.cumsum(np.concatenate([start, moves]), axis=0)), book)
