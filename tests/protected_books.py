@@ -27,6 +27,20 @@ SHORT: dict[str, Any] = {  # windows that a market of 110 bars fills
 }
 EVERY_BAR: dict[str, Any] = NEVER | {"rebalance_bars": 1, "min_trade": 0.0}
 BOOK: dict[str, Any] = OFF | SHORT | EVERY_BAR  # the base book, held at its weights
+USED: dict[str, tuple[float, float]] = {  # ranges in which a feature does something on the markets of the tests
+    "trend_strength": (2.0, 6.0),
+    "initial_stop": (0.01, 0.1),
+    "trail_from": (0.03, 0.2),
+    "trail_atr": (0.5, 5.0),
+    "max_hold_bars": (5, 60),
+    "agreement_least": (0.03, 0.4),
+    "position_cap": (0.05, 0.5),
+    "hedge_exposure": (0.02, 0.3),
+    "hedge_strength": (0.3, 1.0),
+    "put_tenor": (5, 30),
+    "rebalance_bars": (1, 9),
+    "rebalance_drift": (0.01, 0.2),
+}
 FREE = Costs(0.0, 0.0, "close")
 
 
@@ -93,3 +107,19 @@ def from_returns(moves: FloatArray, book: LongBook | None = None) -> Market:
     """The market of closes with these log returns (T - 1, A), from 100 on."""
     start = np.zeros((1, moves.shape[1]))
     return of_closes(100.0 * np.exp(np.cumsum(np.concatenate([start, moves]), axis=0)), book)
+
+
+def drawn(count: int, seed: int) -> list[dict[str, Any]]:
+    """Configurations that use every feature, from within their ranges: on a bound, such as a drift of 0, rounding decides."""
+    rng = np.random.default_rng(seed)
+    bounds = {p.name: (p.low, p.high) for p in PROTECTED.parameters if not p.choices} | USED
+    columns: dict[str, Any] = {p.name: list(rng.choice(p.choices, count)) for p in PROTECTED.parameters if p.choices}
+    for p in PROTECTED.parameters:
+        if p.choices:
+            continue
+        values = rng.uniform(*bounds[p.name], count)
+        columns[p.name] = list(np.round(values).astype(int)) if p.integer else list(values)
+        if p.optional:
+            columns[p.name] = [None if off else v for v, off in zip(columns[p.name], rng.random(count) < 0.4, strict=True)]
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [row | SHORT for row in rows]
