@@ -59,10 +59,11 @@ def returns(market: Market, rows: Sequence[Mapping[str, Any]], costs: Costs = FR
 def walked(market: Market, rows: Sequence[Mapping[str, Any]], costs: Costs = FREE) -> list[Carried]:
     """What is carried out of every bar, configurations in the order given."""
     made, table = engine(market, rows, costs)
-    return [
-        rebuild(carried, lambda _, leaf, back=np.argsort(order): leaf[..., back])
-        for order, _, _, carried in made.walk(table)
-    ]
+    steps = []
+    for order, _, _, carried in made.walk(table):
+        back = np.argsort(order)
+        steps.append(rebuild(carried, lambda _, leaf, back=back: leaf[..., back]))
+    return steps
 
 
 def weights(market: Market, steps: Sequence[Carried]) -> FloatArray:
@@ -120,6 +121,8 @@ def drawn(count: int, seed: int) -> list[dict[str, Any]]:
         values = rng.uniform(*bounds[p.name], count)
         columns[p.name] = list(np.round(values).astype(int)) if p.integer else list(values)
         if p.optional:
-            columns[p.name] = [None if off else v for v, off in zip(columns[p.name], rng.random(count) < 0.4, strict=True)]
+            columns[p.name] = [
+                None if off else v for v, off in zip(columns[p.name], rng.random(count) < 0.4, strict=True)
+            ]
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return [row | SHORT for row in rows]

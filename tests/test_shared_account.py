@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -85,9 +86,7 @@ situations = st.builds(
 
 
 @given(situations, st.floats(0.0, 0.02), st.floats(0.0, 0.02))
-def test_value_is_cash_and_positions_and_nothing_else_moves_it(
-    made: Situation, fee: float, slippage: float
-) -> None:
+def test_value_is_cash_and_positions_and_nothing_else_moves_it(made: Situation, fee: float, slippage: float) -> None:
     """With fills at the mark: value after - before = what stops got beside the mark + income - cost."""
     outcome, after = made.at(fee, slippage)
     before = made.value_before
@@ -119,7 +118,7 @@ def test_cost_never_improves_a_book() -> None:
         np.cumprod(1.0 + returns(history(160), bases, Costs(fee, slippage, "close")), axis=0)
         for fee, slippage in ((0.0, 0.0), (4.0, 0.0), (4.0, 5.0), (40.0, 50.0))
     ]
-    for cheap, dear in zip(growth, growth[1:], strict=False):
+    for cheap, dear in pairwise(growth):
         assert (dear < cheap).all()
 
 
