@@ -133,7 +133,8 @@ def unfit(market: Market, asked: Asked, costs: Costs) -> list[str]:
     book = market.book or LongBook()
     problems = []
     for name in ("correlation_window", "beta_window", "kelly_window", "base_window"):
-        problems += window_problems(f"parameter '{name}'", asked.get(name, ()), market.n_bars - 1)
+        refused = window_problems(name, asked.get(name, ()), market.n_bars - 1)
+        problems += [f"parameter '{name}'{sentence.removeprefix(name)}" for sentence in refused]
     frames = frames_of(market.calendar.step) if book.frames is None else book.frames
     problems += frame_problems(market, frames, [float(w) for w in asked.get("frame_window", ())])
     spread = 2.0 * (costs.fee_bps + costs.slippage_bps) / 1e4
