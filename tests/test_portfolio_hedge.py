@@ -357,6 +357,10 @@ def test_no_weight_is_changed_by_less_than_the_smallest_trade() -> None:
 
 
 def test_every_backend_means_the_same_by_a_protected_book(backend: Backend) -> None:
+    """Every plane gathered, every trigger in use: the kernel that the contract tests compile for three assets too."""
     rows = pd.DataFrame(ROWS, dtype=object)
-    rows = rows.assign(**{p.name: rows[p.name].fillna(p.high) for p in PROTECTED.parameters if p.optional})
+    for name in ("frame_window", "correlation_window", "beta_window"):
+        rows[name] += np.arange(len(rows)) % 2
+    optional = {p.name: rows[p.name].where(rows[p.name].notna(), p.high) for p in PROTECTED.parameters if p.optional}
+    rows = rows.assign(**optional)
     agree(run(MARKET, PROTECTED, rows, backend, REAL), run(MARKET, PROTECTED, rows, NUMPY, REAL), backend)
