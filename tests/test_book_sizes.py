@@ -60,8 +60,10 @@ def test_agreement_treats_the_mirrored_market_as_the_mirror(
 # ---- sizing
 
 
-def kellied(base: float = 0.125, kelly: float = 0.12, ratio: float = 1.0, drawdown: float = 0.0, **p: Any) -> float:
-    values = (np.array([x]) for x in (base, kelly, ratio, drawdown))
+def kellied(
+    base: float = 0.125, kelly: float = 0.12, ratio: float = 1.0, drawdown: float = 0.0, agreed: float = 1.0, **p: Any
+) -> float:
+    values = (np.array([x]) for x in (base, agreed, kelly, ratio, drawdown))
     return float(kelly_size(*values, parameters(**p))[0])
 
 
@@ -94,6 +96,12 @@ def test_the_cap_falls_with_the_books_drawdown(drawdown: float, cap: float) -> N
     assert kellied(kelly=1.0, drawdown=drawdown) == pytest.approx(cap, rel=1e-12)
 
 
+def test_agreement_scales_a_size_before_its_cap() -> None:
+    assert kellied(kelly=0.12, agreed=1.5) == 0.25 * 0.12 * 1.5
+    assert kellied(kelly=0.16, agreed=1.5) == 0.05  # 6 % would be above the largest position
+    assert kellied(kelly=0.16, agreed=0.0, size_min=0.01) == 0.0
+
+
 @given(share, share)
 def test_no_deeper_drawdown_allows_a_larger_position(one: float, other: float) -> None:
     low, high = sorted((one, other))
@@ -102,13 +110,13 @@ def test_no_deeper_drawdown_allows_a_larger_position(one: float, other: float) -
     assert at_low - at_high <= 0.2 * (high - low) + 1e-15  # and it never jumps: 2 % of equity over 10 % of drawdown
 
 
-@given(st.floats(-0.5, 0.5), st.floats(-1.0, 1.0), st.floats(0.0, 5.0), share, share, share)
+@given(st.floats(-0.5, 0.5), st.floats(-1.0, 1.0), st.floats(0.0, 5.0), share, st.floats(0.0, 2.0), share, share)
 def test_a_size_is_within_its_bounds_or_none(
-    base: float, kelly: float, ratio: float, drawdown: float, one: float, other: float
+    base: float, kelly: float, ratio: float, drawdown: float, agreed: float, one: float, other: float
 ) -> None:
     low, high = sorted((one, other))
-    size = kellied(base, kelly, ratio, drawdown, size_min=low, size_max=high)
-    assert size == 0.0 if base == 0.0 else low <= size <= high
+    size = kellied(base, kelly, ratio, drawdown, agreed, size_min=low, size_max=high)
+    assert size == 0.0 if base * agreed == 0.0 else low <= size <= high
 
 
 @pytest.mark.parametrize(("number", "label"), list(enumerate(REGIMES)))

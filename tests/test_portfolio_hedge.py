@@ -166,7 +166,7 @@ def test_agreement_of_the_mirrored_market_is_the_mirror() -> None:
 
 
 def test_sizing_keeps_every_position_below_the_cap_of_its_drawdown() -> None:
-    row = BOOK | {"sizing": "on", "size_max": 1.0}
+    row = BOOK | {"sizing": "on", "agreement": "on", "agreement_least": 0.1}
     steps = walked(MARKET, [row], FREE)
     held = abs(weights(MARKET, steps)[..., 0]).max(axis=1)
     value = np.array(

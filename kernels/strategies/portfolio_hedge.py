@@ -61,12 +61,13 @@ def step(bar: Any, state: Rule, p: Any) -> tuple[BookOrder, Rule]:
     side = sign(bar.base_weight)
     agreed = where(p.agreement == ON, agreement_size(bar.alignment, side, state.agreed, held, p), 1.0)
     kelly = where(side < 0.0, bar.kelly_short, bar.kelly_long)
-    size = where(p.sizing == ON, kelly_size(bar.base_weight, kelly, bar.range_ratio, drawdown, p), abs(bar.base_weight))
+    sized = kelly_size(bar.base_weight, agreed, kelly, bar.range_ratio, drawdown, p)
+    size = where(p.sizing == ON, sized, abs(bar.base_weight) * agreed)
     market_label = max_assets(bar.market_regime)
     label = where(p.regime_of == ON, bar.asset_regime, market_label)
     exposures = [getattr(p, f"exposure_{name}") for name in REGIMES]
     calm = where(p.regime == ON, by_label(label, exposures), 1.0)
-    hedged = hedge_book(side * size * agreed * calm, state.armed, market_label, bar, p)
+    hedged = hedge_book(side * size * calm, state.armed, market_label, bar, p)
     target = hedged.weight
 
     guarded = (p.trailing_exit == ON) & ~((bar.hedge_asset > 0.0) & (state.armed > 0.0) & (p.hedge == INVERSE))
