@@ -26,7 +26,7 @@ from protected_books import (
     walked,
     weights,
 )
-from running import NUMPY, agree, run
+from running import NUMPY, agree, launch, run
 
 from kernels import Costs
 from kernels.account import FILLS
@@ -43,7 +43,7 @@ T = 170
 MARKET = replace(history(T, seed=2), book=LongBook(weights=BASE, hedge_asset="X1"))
 REAL = Costs(4.0, 5.0, "next_open", option_spread=0.02, cash_rate=0.03)
 HEDGES = METHODS[1:]
-ROWS = drawn(40, seed=1)
+ROWS = drawn(24, seed=1)
 
 
 def armed(steps: Sequence[Any]) -> np.ndarray:
@@ -113,6 +113,20 @@ def test_labels_stops_and_hedges_do_not_look_ahead(fill: Any) -> None:
             assert all(np.array_equal(now[name], then[name]) for name in now), t
     assert 0.1 < armed(whole(fill)).mean() < 0.9
     assert (whole(fill)[-1].sums.parts.stops > 0.0).sum() >= 10
+
+
+def test_no_plane_looks_ahead() -> None:
+    """Of a book with a volatility of its own, and of one without; an order of the last bar fills beyond the data."""
+    implied = np.random.default_rng(2).uniform(0.1, 0.6, T)
+    rows = pd.DataFrame(ROWS[:6], dtype=object)
+    for market in (MARKET, replace(MARKET, book=LongBook(hedge_asset="X2", implied=implied))):
+        known, there = (launch(m, PROTECTED, rows, REAL) for m in (market.until(116), market))
+        for name, plane in known.shared.items():
+            bars = 115 if name in ("fill", "fillable") else 116
+            assert np.array_equal(plane[:, :bars], there.shared[name][:, :bars]), name
+        for name, (bank, _) in known.banks.items():
+            assert np.array_equal(bank, there.banks[name][0][:, :116]), name
+        assert {"factors_2", "put_gain", "hedge_beta", "asset_regime"} <= set(known.banks)
 
 
 @pytest.mark.parametrize("fill", FILLS)
@@ -233,6 +247,17 @@ def test_a_hedge_arms_above_its_trigger_and_disarms_below_the_lower_one(hedge: s
     ordered = np.flatnonzero([step.rule.waited[0] == 0.0 for step in waits])
     turned = np.flatnonzero(on != before)
     assert set(turned) <= set(ordered)  # a hedge does not wait for the calendar
+
+
+def test_the_hedge_asset_has_no_stop_while_it_is_shorted() -> None:
+    """A fall of 5 % on the last bar stops every long; the hedge asset's short and what is left of its long stay."""
+    moves = np.concatenate([moving_together(3, 0.95, size=1e-4), np.full((1, 4), np.log(0.95))])
+    market = from_returns(moves, LongBook((0.2, 0.2, 0.2, 0.2)))
+    row = BOOK | {"trailing_exit": "on", "max_hold_bars": 2000, "hedge": "inverse", "hedge_exposure": 0.3}
+    row |= {"rebalance_bars": None, "hedge_strength": 0.1}
+    steps = walked(market, [row, row | {"hedge": "off"}], FREE)
+    assert steps[-2].rule.armed.tolist() == [1.0, 0.0]
+    assert steps[-1].sums.parts.stops.tolist() == [3.0, 4.0]
 
 
 def test_cash_that_the_hedge_moves_earns_the_cash_rate() -> None:
@@ -357,10 +382,10 @@ def test_no_weight_is_changed_by_less_than_the_smallest_trade() -> None:
 
 
 def test_every_backend_means_the_same_by_a_protected_book(backend: Backend) -> None:
-    """Every plane gathered, every trigger in use: the kernel that the contract tests compile for three assets too."""
+    """Every feature in use, of the same planes, on two triggers: each more takes seconds to compile."""
     rows = pd.DataFrame(ROWS, dtype=object)
-    for name in ("frame_window", "correlation_window", "beta_window"):
-        rows[name] += np.arange(len(rows)) % 2
-    optional = {p.name: rows[p.name].where(rows[p.name].notna(), p.high) for p in PROTECTED.parameters if p.optional}
-    rows = rows.assign(**optional)
+    optional: dict[str, Any] = dict.fromkeys(p.name for p in PROTECTED.parameters if p.optional)
+    optional |= {name: rows[name].where(rows[name].notna(), 0.5) for name in ("max_turnover", "rebalance_drift")}
+    keys = {key: rows[key].iloc[0] for plane in PROTECTED.planes for key in plane.keys}
+    rows = rows.assign(**optional, **keys)
     agree(run(MARKET, PROTECTED, rows, backend, REAL), run(MARKET, PROTECTED, rows, NUMPY, REAL), backend)
