@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from histories import history
 from running import NUMPY
 
 from kernels import STRATEGIES, Costs, Market
@@ -42,6 +44,10 @@ USED: dict[str, tuple[float, float]] = {  # ranges in which a feature does somet
     "rebalance_drift": (0.01, 0.2),
 }
 FREE = Costs(0.0, 0.0, "close")
+BASE = (0.5, 0.4, -0.1)
+T = 170
+MARKET = replace(history(T, seed=2), book=LongBook(weights=BASE, hedge_asset="X1"))
+REAL = Costs(4.0, 5.0, "next_open", option_spread=0.02, cash_rate=0.03)
 
 
 def engine(market: Market, rows: Sequence[Mapping[str, Any]], costs: Costs = FREE) -> tuple[Engine, pd.DataFrame]:
@@ -126,3 +132,8 @@ def drawn(count: int, seed: int) -> list[dict[str, Any]]:
             ]
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return [row | SHORT for row in rows]
+
+
+def armed(steps: Sequence[Carried]) -> FloatArray:
+    """Whether the hedge is on after each bar, (T, C)."""
+    return np.stack([step.rule.armed for step in steps])
