@@ -41,7 +41,9 @@ def hedge_book(weight: Value, was_armed: Value, label: Value, bar: Any, p: Any) 
     """
     e = exposure(weight, bar.factors, p.exposure_measure == MEAN)
     trigger = p.hedge_exposure * where(was_armed > 0.0, 1.0 - p.hedge_hysteresis, 1.0)
-    armed = (p.hedge != OFF) & (e > trigger) & _in_regime(label, p.hedge_regimes)
+    # A hedge of strength 0 is none: arming alone would rebalance the book.
+    asked = (p.hedge != OFF) & (p.hedge_strength > 0.0)
+    armed = asked & (e > trigger) & _in_regime(label, p.hedge_regimes)
     share = where(armed, p.hedge_strength, 0.0)
     own_beta = sum_assets(weight * bar.hedge_beta)  # of the whole book: beta per unit of e, times e
     short = where(p.beta_adjusted > 0.0, own_beta, e * sign(sum_assets(weight)))

@@ -37,17 +37,18 @@ def drawdown_cap(drawdown: Value, p: Any) -> Value:
     return p.position_cap * minimum(maximum(share, p.cap_floor), 1.0)
 
 
-def kelly_size(base: Value, kelly: Value, range_ratio: Value, drawdown: Value, p: Any) -> Value:
+def kelly_size(base: Value, agreed: Value, kelly: Value, range_ratio: Value, drawdown: Value, p: Any) -> Value:
     """The size that replaces |base|, (A, C): p.kelly_fraction of Kelly's where that is known, less where ranges are wide.
 
-    `range_ratio` is the average true range over its mean: above 1.5 the size is 0.7 of itself, above 1.2 it is 0.85
-    (p.very_wide_*, p.wide_*). At most `drawdown_cap`, then held between p.size_min and p.size_max; no position stays none.
+    `agreed` is what agreement makes of it. `range_ratio` is the average true range over its mean: above 1.5 the size is 0.7
+    of itself, above 1.2 it is 0.85 (p.very_wide_*, p.wide_*). At most `drawdown_cap`, then held between p.size_min and
+    p.size_max; no position stays none.
     """
     fraction = where(kelly < UNKNOWN, p.kelly_fraction * maximum(kelly, 0.0), abs(base))
     wide = where(range_ratio > p.wide_ranges, p.wide_size, 1.0)
-    size = fraction * where(range_ratio > p.very_wide_ranges, p.very_wide_size, wide)
+    size = fraction * agreed * where(range_ratio > p.very_wide_ranges, p.very_wide_size, wide)
     size = clip(minimum(size, drawdown_cap(drawdown, p)), p.size_min, p.size_max)
-    return where(base == 0.0, 0.0, size)
+    return where(base * agreed == 0.0, 0.0, size)
 
 
 def by_label(label: Value, values: Sequence[Value]) -> Value:

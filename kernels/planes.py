@@ -244,5 +244,5 @@ def _numbers(parameter: Parameter, column: pd.Series) -> tuple[FloatArray, NDArr
 
 def _choices(parameter: Parameter, column: pd.Series) -> tuple[FloatArray, NDArray[np.int64]]:
     """The position of each value among the choices, and the rows that hold none of them."""
-    codes = pd.Categorical(column, categories=list(parameter.choices)).codes.astype(np.float64)
+    codes = pd.Index(parameter.choices, dtype=object).get_indexer(pd.Index(column, dtype=object)).astype(np.float64)
     return codes, np.flatnonzero(codes < 0)

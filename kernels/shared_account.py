@@ -78,10 +78,14 @@ def execute(
     there = maximum(cash - sum_assets(sold * (bar.fill * sell)), 0.0)
     needed = sum_assets(bought * (bar.fill * buy))
     bought = bought * where(needed > there, there / needed, 1.0)
-    notional = (sold + bought) * bar.fill
-    paid = notional * where(wanted > 0.0, buy, sell)
+    # Cash that was spent leaves its rounding behind: what that buys would count as a position.
+    bought = where(bought >= SMALLEST_ORDER, bought, 0.0)
+    traded = sold + bought
+    done = done & (traded != 0.0)
+    notional = traded * bar.fill
+    paid = notional * where(traded > 0.0, buy, sell)
     cash = cash - sum_assets(paid)
-    held = units + sold + bought
+    held = units + traded
     exposed = held * bar.close
     value = cash + sum_assets(exposed)
 
@@ -89,7 +93,7 @@ def execute(
     turned = done & (side != after)
     closed = turned & (side != 0.0)
     grown = done & (side == after) & (abs(held) > abs(units))
-    mean = (account.entry * abs(units) + bar.fill * abs(sold + bought)) / where(grown, abs(held), 1.0)
+    mean = (account.entry * abs(units) + bar.fill * abs(traded)) / where(grown, abs(held), 1.0)
     entry = where(after == 0.0, 0.0, where(turned, bar.fill, where(grown, mean, account.entry)))
     out = where(stopped, order.exit_price, bar.fill)
     won = where(account.units > 0.0, out * sell > account.entry * buy, out * buy < account.entry * sell)

@@ -61,12 +61,13 @@ def step(bar: Any, state: Rule, p: Any) -> tuple[BookOrder, Rule]:
     side = sign(bar.base_weight)
     agreed = where(p.agreement == ON, agreement_size(bar.alignment, side, state.agreed, held, p), 1.0)
     kelly = where(side < 0.0, bar.kelly_short, bar.kelly_long)
-    size = where(p.sizing == ON, kelly_size(bar.base_weight, kelly, bar.range_ratio, drawdown, p), abs(bar.base_weight))
+    sized = kelly_size(bar.base_weight, agreed, kelly, bar.range_ratio, drawdown, p)
+    size = where(p.sizing == ON, sized, abs(bar.base_weight) * agreed)
     market_label = max_assets(bar.market_regime)
     label = where(p.regime_of == ON, bar.asset_regime, market_label)
     exposures = [getattr(p, f"exposure_{name}") for name in REGIMES]
     calm = where(p.regime == ON, by_label(label, exposures), 1.0)
-    hedged = hedge_book(side * size * agreed * calm, state.armed, market_label, bar, p)
+    hedged = hedge_book(side * size * calm, state.armed, market_label, bar, p)
     target = hedged.weight
 
     guarded = (p.trailing_exit == ON) & ~((bar.hedge_asset > 0.0) & (state.armed > 0.0) & (p.hedge == INVERSE))
@@ -136,7 +137,8 @@ def unfit(market: Market, asked: Asked, costs: Costs) -> list[str]:
     problems = []
     for name in ("correlation_window", "beta_window", "kelly_window", "base_window"):
         longest = float(np.max(asked.get(name, (2.0,))))
-        problems += window_problems(name, [longest], market.n_bars - 1)
+        refused = window_problems(name, [longest], market.n_bars - 1)
+        problems += [f"parameter '{name}'{sentence.removeprefix(name)}" for sentence in refused]
     frames = frames_of(market.calendar.step) if book.frames is None else book.frames
     problems += frame_problems(
         market, frames, [float(np.max(asked["frame_window"]))] if "frame_window" in asked else ()
