@@ -25,6 +25,7 @@ from tracking.panels import Figure
 from tracking.report import Report, Section, page
 
 LARGEST = 500_000  # trials that figures are made of: half a gigabyte while they are drawn
+MOST_PANELS = 9  # searched parameters of a figure that has a panel for each
 MOST_HEATMAPS = 3  # pairs of searched parameters, those that move the score most; `hedgegrid heatmap` draws any other
 
 
@@ -60,14 +61,30 @@ def _of_trials(plan: Plan, study: Study, importance: Mapping[str, float]) -> Ite
     configurations = drawn(study, columns, plan.config.search.seed)
     trials = configurations[configurations["member"] == 0] if plan.config.search.cloud else configurations
     yield figures.progress(trials.rename(columns={"trial": "number"}), len(plan.targets.metrics))
+    shown = [plan.parameter(name) for name in telling(plan, importance)]
     for measure in measures:
         if searched:
-            yield figures.profile(configurations, searched, measure)
+            figure = figures.profile(configurations, shown, measure)
+            yield (
+                figure
+                if len(shown) == len(searched)
+                else replace(figure, note=f"{figure.note} {_of_all(plan)}".strip())
+            )
     ranked = sorted(searched, key=lambda parameter: -importance.get(parameter.name, 0.0))
     pairs = list(itertools.combinations(ranked, 2))[:MOST_HEATMAPS]
     for y, x in pairs:
         for measure in measures if (y, x) == pairs[0] else measures[:1]:
             yield figures.heatmap(configurations, x, y, measure)
+
+
+def telling(plan: Plan, importance: Mapping[str, float]) -> list[str]:
+    """The searched parameters that a figure has a panel for, in the study's order: of many those that move the score most."""
+    ranked = sorted(plan.space.searched, key=lambda name: -importance.get(name, 0.0))[:MOST_PANELS]
+    return [name for name in plan.space.searched if name in ranked]
+
+
+def _of_all(plan: Plan) -> str:
+    return f"Drawn are the {MOST_PANELS} of {len(plan.space.searched)} searched parameters that move the score most."
 
 
 def drawn(study: Study, columns: list[str], seed: int) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from cluster.identity import Identity
 from cluster.plan import Plan
 from cluster.risk_config import limits_in_words
 from cluster.staircase_view import parts as climbed
+from cluster.study_figures import telling
 from kernels.market_calendar import when
 from kernels.option_market import OptionMarket
 from tracking import fold_figures, selection_figures, winner_figures
@@ -55,7 +56,7 @@ def compose(
         ("What to do", [Bullets(tuple(found.advice))]),
         ("Targets", _targets(plan, found, evidence)),
         ("Equity and drawdown", named.get("equity", [])),
-        ("Out of sample", _out_of_sample(plan, evidence)),
+        ("Out of sample", _out_of_sample(plan, found, evidence)),
         ("What each feature bought", climbed(plan, found.staircase) if found.staircase else []),
         ("Luck and overfitting", _luck(plan, found, evidence)),
         ("Plateau or spike", _plateau(plan, found, evidence, named)),
@@ -113,7 +114,7 @@ def _targets(plan: Plan, found: Findings, evidence: Evidence) -> list[Part]:
     return parts
 
 
-def _out_of_sample(plan: Plan, evidence: Evidence) -> list[Part]:
+def _out_of_sample(plan: Plan, found: Findings, evidence: Evidence) -> list[Part]:
     parts: list[Part] = []
     held = evidence.holdout
     if held:
@@ -138,7 +139,7 @@ def _out_of_sample(plan: Plan, evidence: Evidence) -> list[Part]:
         labels = [tables.day(each) for each in walk.folds["test_from"]]
         parts.append(fold_figures.folds(labels, *(walk.folds[c].to_numpy() for c in ("sharpe_in", "sharpe_out"))))
         parts.append(tables.folds(plan, walk))
-        chosen = [plan.parameter(name) for name in plan.space.searched if name in walk.folds]
+        chosen = [plan.parameter(name) for name in telling(plan, found.importance) if name in walk.folds]
         ends = np.append(begins, walk.timestamps[-1])
         parts.append(fold_figures.drift(ends, walk.folds, chosen))
     if evidence.cross_validation is not None:
@@ -172,7 +173,7 @@ def _plateau(plan: Plan, found: Findings, evidence: Evidence, named: dict[str, l
     profiles = named.get("profile", [])
     if profiles:
         row = found.best.iloc[0]
-        values = [row[name] for name in plan.space.searched]
+        values = [row[name] for name in telling(plan, found.importance)]
         parts.append(
             winner_figures.plateau(profiles[0], values, plan.metric("score"), float(row["score"]), evidence.neighbours)
         )
