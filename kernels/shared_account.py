@@ -57,7 +57,8 @@ def execute(
     """Close at stops, take the income, fill the orders at `bar.fill`, mark at `bar.close`.
 
     Sales are filled first. What is bought, covering of shorts included, is limited by the cash there then is: all that is
-    bought is scaled down alike, so that no order of the assets matters. A book without equity trades no more.
+    bought is scaled down alike, so that no order of the assets matters; what that leaves of an order may be too small to be
+    one. A book without equity trades no more.
     """
     buy = (1.0 + costs.slippage) * (1.0 + costs.fee)
     sell = (1.0 - costs.slippage) * (1.0 - costs.fee)
@@ -78,6 +79,8 @@ def execute(
     there = maximum(cash - sum_assets(sold * (bar.fill * sell)), 0.0)
     needed = sum_assets(bought * (bar.fill * buy))
     bought = bought * where(needed > there, there / needed, 1.0)
+    bought = where(bought >= SMALLEST_ORDER, bought, 0.0)
+    done = done & ((wanted < 0.0) | (bought > 0.0))
     notional = (sold + bought) * bar.fill
     paid = notional * where(wanted > 0.0, buy, sell)
     cash = cash - sum_assets(paid)
