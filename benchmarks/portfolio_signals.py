@@ -105,7 +105,7 @@ def base_weights(book: LongBook, returns: pd.DataFrame, rule: Rule) -> pd.DataFr
     volatility = returns.rolling(rule["base_window"]).std()
     inverse = (1.0 / volatility).where(volatility > 0.0, 0.0).where(volatility.notna())
     total = inverse.sum(axis=1, skipna=False)
-    return inverse.div(total, axis=0).where((total > 0.0).to_numpy()[:, None], equal)
+    return inverse.div(total, axis=0).where((total > 0.0).to_numpy().repeat(returns.shape[1]).reshape(returns.shape), equal)
 
 
 def kelly_sizes(base: pd.DataFrame, book: LongBook, close: pd.DataFrame, atr: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -251,7 +251,8 @@ def correlations(returns: pd.DataFrame, rule: Rule) -> tuple[FloatArray, FloatAr
         past = EWMA_DECAY**window
         whole = moments.ewm(alpha=1.0 - EWMA_DECAY).mean().mul(1.0 - EWMA_DECAY ** np.arange(T), axis=0)  # sums: bar 0 has none
         cut = (whole - past * whole.shift(window).fillna(0.0)) / (1.0 - past)
-        mean = cut.where((np.arange(T) >= window)[:, None]).to_numpy()
+        cut.iloc[:window] = np.nan
+        mean = cut.to_numpy()
     covariance = mean[:, A:] - mean[:, i] * mean[:, j]
     spread = np.sqrt(np.maximum(covariance[:, i == j], 0.0))
     scale = spread[:, i] * spread[:, j]

@@ -51,8 +51,8 @@ def walked(s: Signals, rule: Rule, costs: Costs) -> FloatArray:
 
         size = s.size[t]
         if rule["sizing"] == "on":
-            most = max(min(largest(drawdown, rule), rule["size_max"]), rule["size_min"])
-            size = np.where(s.side[t] == 0.0, 0.0, np.minimum(np.maximum(size, rule["size_min"]), most))
+            bounded = np.maximum(np.minimum(size, largest(drawdown, rule)), rule["size_min"])
+            size = np.where(s.side[t] == 0.0, 0.0, np.minimum(bounded, rule["size_max"]))
         if rule["agreement"] == "on":
             kept = np.where(np.sign(held) == s.side[t], agreed, 0.0)
             agreed = np.where(np.isnan(s.agreed[t]), kept, s.agreed[t])
@@ -178,8 +178,8 @@ class _Book:
         needed = (bought @ fill) * (1 + slippage) * (1 + fee)
         if needed > max(self.cash, 0.0):
             bought = bought * (max(self.cash, 0.0) / needed)
-            needed = max(self.cash, 0.0)
-        self.cash -= needed
+            bought[bought < SMALLEST_ORDER] = 0.0
+        self.cash -= (bought @ fill) * (1 + slippage) * (1 + fee)
         held = self.units + sold + bought
         same = np.sign(held) == np.sign(self.units)
         grown = same & (np.abs(held) > np.abs(self.units))
@@ -224,10 +224,10 @@ class _Stops:
         price = np.where(hit, np.where(long, np.minimum(s.open[t], level), np.maximum(s.open[t], level)), 0.0)
         safe = np.where(entry > 0.0, entry, 1.0)
         gain = way * (seen / safe - 1.0)
-        wanted = np.where(gain >= rule["lock_from"], entry * (1.0 + way * rule["lock_share"] * gain), entry)
+        wanted = np.where(gain >= rule["break_even_from"], entry, initial)
+        wanted = np.where(gain >= rule["lock_from"], entry * (1.0 + way * rule["lock_share"] * gain), wanted)
         trails = (gain >= rule["trail_from"]) & (s.atr[t] > 0.0)
         wanted = np.where(trails, seen - way * rule["trail_atr"] * s.atr[t], wanted)
-        wanted = np.where(gain < rule["break_even_from"], initial, wanted)
         self.level = np.where(long, np.maximum(level, wanted), np.minimum(level, wanted))
         self.best = seen
         self.bars = np.where(fresh, 1.0, self.bars + 1.0)
