@@ -105,7 +105,9 @@ def base_weights(book: LongBook, returns: pd.DataFrame, rule: Rule) -> pd.DataFr
     volatility = returns.rolling(rule["base_window"]).std()
     inverse = (1.0 / volatility).where(volatility > 0.0, 0.0).where(volatility.notna())
     total = inverse.sum(axis=1, skipna=False)
-    return inverse.div(total, axis=0).where((total > 0.0).to_numpy().repeat(returns.shape[1]).reshape(returns.shape), equal)
+    return inverse.div(total, axis=0).where(
+        (total > 0.0).to_numpy().repeat(returns.shape[1]).reshape(returns.shape), equal
+    )
 
 
 def kelly_sizes(base: pd.DataFrame, book: LongBook, close: pd.DataFrame, atr: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -113,7 +115,10 @@ def kelly_sizes(base: pd.DataFrame, book: LongBook, close: pd.DataFrame, atr: pd
     given = rule["base"] == "given" and book.weights is not None
     result = close.pct_change().fillna(0.0) * (np.sign(np.array(book.weights)) if given else 1.0)
     trailing = {"window": rule["kelly_window"], "min_periods": 1}
-    wins, losses = (result > 0.0).astype(float).rolling(**trailing).sum(), (result < 0.0).astype(float).rolling(**trailing).sum()
+    wins, losses = (
+        (result > 0.0).astype(float).rolling(**trailing).sum(),
+        (result < 0.0).astype(float).rolling(**trailing).sum(),
+    )
     won, lost = result.clip(lower=0.0).rolling(**trailing).sum(), (-result.clip(upper=0.0)).rolling(**trailing).sum()
     counted = wins + losses
     p, mean_win, mean_loss = wins / counted, won / wins, (lost / losses).where(losses > 0.0, 0.0)
@@ -122,7 +127,9 @@ def kelly_sizes(base: pd.DataFrame, book: LongBook, close: pd.DataFrame, atr: pd
     size = (rule["kelly_fraction"] * f.clip(lower=0.0)).where(known, base.abs())
     ratio = (atr / atr.rolling(RANGE_BARS).mean()).fillna(1.0)
     factor = np.select(
-        [ratio > rule["very_wide_ranges"], ratio > rule["wide_ranges"]], [rule["very_wide_size"], rule["wide_size"]], 1.0
+        [ratio > rule["very_wide_ranges"], ratio > rule["wide_ranges"]],
+        [rule["very_wide_size"], rule["wide_size"]],
+        1.0,
     )
     return size * factor
 
@@ -249,7 +256,9 @@ def correlations(returns: pd.DataFrame, rule: Rule) -> tuple[FloatArray, FloatAr
         mean = moments.rolling(window).mean().to_numpy()
     else:
         past = EWMA_DECAY**window
-        whole = moments.ewm(alpha=1.0 - EWMA_DECAY).mean().mul(1.0 - EWMA_DECAY ** np.arange(T), axis=0)  # sums: bar 0 has none
+        whole = (
+            moments.ewm(alpha=1.0 - EWMA_DECAY).mean().mul(1.0 - EWMA_DECAY ** np.arange(T), axis=0)
+        )  # sums: bar 0 has none
         cut = (whole - past * whole.shift(window).fillna(0.0)) / (1.0 - past)
         cut.iloc[:window] = np.nan
         mean = cut.to_numpy()

@@ -76,7 +76,11 @@ def walked(s: Signals, rule: Rule, costs: Costs) -> FloatArray:
 
         waited += 1
         off = np.where(gone, 0.0, np.abs(target - held))
-        due = armed != was_armed or (not begun and bool(target.any())) or triggered(waited, off, held, drawdown, s, t, rule)
+        due = (
+            armed != was_armed
+            or (not begun and bool(target.any()))
+            or triggered(waited, off, held, drawdown, s, t, rule)
+        )
         trade = gone if exits is None else gone & (exits == 0.0)
         weight = target
         if due:
@@ -132,9 +136,7 @@ def hedged(weight: FloatArray, e: float, s: Signals, t: int, rule: Rule) -> tupl
     return weight - hedge, 0.0, 0.0
 
 
-def triggered(
-    waited: int, off: FloatArray, held: FloatArray, drawdown: float, s: Signals, t: int, rule: Rule
-) -> bool:
+def triggered(waited: int, off: FloatArray, held: FloatArray, drawdown: float, s: Signals, t: int, rule: Rule) -> bool:
     """Whether a trigger that is set says to rebalance."""
     asked = {n: rule[f"rebalance_{n}"] for n in ("bars", "drift", "volatility", "correlation", "drawdown")}
     return bool(

@@ -41,8 +41,8 @@ def kelly_size(base: Value, kelly: Value, range_ratio: Value, drawdown: Value, p
     """The size that replaces |base|, (A, C): p.kelly_fraction of Kelly's where that is known, less where ranges are wide.
 
     `range_ratio` is the average true range over its mean: above 1.5 the size is 0.7 of itself, above 1.2 it is 0.85
-    (p.very_wide_*, p.wide_*). At most `drawdown_cap`, then held between p.size_min and p.size_max, the latter where they cross; no
-    position stays none.
+    (p.very_wide_*, p.wide_*). At most `drawdown_cap`, then held between p.size_min and p.size_max, the latter where they
+    cross; no position stays none.
     """
     fraction = where(kelly < UNKNOWN, p.kelly_fraction * maximum(kelly, 0.0), abs(base))
     wide = where(range_ratio > p.wide_ranges, p.wide_size, 1.0)

@@ -32,9 +32,9 @@ def trailing_exit(trail: Trail, units: Value, entry: Value, watched: Value, bar:
 
     The stop is p.initial_stop beyond the entry; from g >= p.break_even_from at the entry; from p.lock_from it keeps
     p.lock_share of g; from p.trail_from it follows the best price at p.trail_atr average true ranges: the last of these that
-    g reaches, whatever the order of the numbers. It only moves towards the profit. It is hit where the bar's low (a short's: high) reaches it, and fills there, or at the open beyond it. A
-    position of p.max_hold_bars or more whose profit at the close is below p.min_profit is overdue. Where `watched` does not
-    hold nothing is.
+    g reaches, whatever the order of the numbers. It only moves towards the profit. It is hit where the bar's low (a short's:
+    high) reaches it, and fills there, or at the open beyond it. A position of p.max_hold_bars or more whose profit at the
+    close is below p.min_profit is overdue. Where `watched` does not hold nothing is.
     """
     side = sign(units)
     held = watched & (side != 0.0)
