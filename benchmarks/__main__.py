@@ -20,6 +20,7 @@ from benchmarks import (
     option_memory,
     options,
     pool,
+    portfolio,
     reality,
     risk_limits,
     scaling,
@@ -43,6 +44,7 @@ PARTS: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "million": (million.study,),
     "verdict": (verdict.verdicts, verdict.seconds),
     "risk_limits": (risk_limits.asked, risk_limits.told, risk_limits.soaked),
+    "portfolio": (portfolio.ways, portfolio.first),
     "options": (options.kernels, options.whole, options.tickers, options.planes, option_memory.peaks),
 }
 SLOW = (

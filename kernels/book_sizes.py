@@ -16,13 +16,13 @@ UNKNOWN = float("inf")  # of a Kelly fraction
 def agreement_size(alignment: Value, side: Value, before: Value, held: Value, p: Any) -> Value:
     """What the agreement of frames makes of a size, (A, C): `before` is what it made of it at the last bar.
 
-    With a = side * alignment: 0.7 from a >= 0.45, 1.2 from 0.65, 1.5 from 0.80 (p.agreement_*, p.size_*). Below the first
-    there is no new position: one that is held keeps its size, another has none.
+    With a = side * alignment: 0.7 from a >= 0.45, 1.2 from 0.65, 1.5 from 0.80 (p.agreement_*, p.size_*), the last of these
+    that a reaches. Below the first there is no new position: one that is held keeps its size, another has none.
     """
     agreed = side * alignment
     least = where((before > 0.0) & (sign(held) == side), before, 0.0)
-    fair = where(agreed >= p.agreement_strong, p.size_strong, p.size_fair)
-    some = where(agreed >= p.agreement_fair, fair, p.size_least)
+    fair = where(agreed >= p.agreement_fair, p.size_fair, p.size_least)
+    some = where(agreed >= p.agreement_strong, p.size_strong, fair)
     return where(agreed >= p.agreement_least, some, least)
 
 
@@ -42,7 +42,7 @@ def kelly_size(base: Value, agreed: Value, kelly: Value, range_ratio: Value, dra
 
     `agreed` is what agreement makes of it. `range_ratio` is the average true range over its mean: above 1.5 the size is 0.7
     of itself, above 1.2 it is 0.85 (p.very_wide_*, p.wide_*). At most `drawdown_cap`, then held between p.size_min and
-    p.size_max; no position stays none.
+    p.size_max, the latter where they cross; no position stays none.
     """
     fraction = where(kelly < UNKNOWN, p.kelly_fraction * maximum(kelly, 0.0), abs(base))
     wide = where(range_ratio > p.wide_ranges, p.wide_size, 1.0)

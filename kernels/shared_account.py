@@ -57,7 +57,8 @@ def execute(
     """Close at stops, take the income, fill the orders at `bar.fill`, mark at `bar.close`.
 
     Sales are filled first. What is bought, covering of shorts included, is limited by the cash there then is: all that is
-    bought is scaled down alike, so that no order of the assets matters. A book without equity trades no more.
+    bought is scaled down alike, so that no order of the assets matters; what that leaves of an order may be too small to be
+    one. A book without equity trades no more.
     """
     buy = (1.0 + costs.slippage) * (1.0 + costs.fee)
     sell = (1.0 - costs.slippage) * (1.0 - costs.fee)

@@ -31,10 +31,10 @@ def trailing_exit(trail: Trail, units: Value, entry: Value, watched: Value, bar:
     """One bar of it. g is the best profit since entry, by the bars' highs (a short's: lows).
 
     The stop is p.initial_stop beyond the entry; from g >= p.break_even_from at the entry; from p.lock_from it keeps
-    p.lock_share of g; from p.trail_from it follows the best price at p.trail_atr average true ranges. It only moves towards
-    the profit. It is hit where the bar's low (a short's: high) reaches it, and fills there, or at the open beyond it. A
-    position of p.max_hold_bars or more whose profit at the close is below p.min_profit is overdue. Where `watched` does not
-    hold nothing is.
+    p.lock_share of g; from p.trail_from it follows the best price at p.trail_atr average true ranges: the last of these that
+    g reaches, whatever the order of the numbers. It only moves towards the profit. It is hit where the bar's low (a short's:
+    high) reaches it, and fills there, or at the open beyond it. A position of p.max_hold_bars or more whose profit at the
+    close is below p.min_profit is overdue. Where `watched` does not hold nothing is.
     """
     side = sign(units)
     held = watched & (side != 0.0)
@@ -52,10 +52,10 @@ def trailing_exit(trail: Trail, units: Value, entry: Value, watched: Value, bar:
     best = where(late, entry, seen)
     per_entry = 1.0 / where(entry > 0.0, entry, 1.0)
     gain = side * (best * per_entry - 1.0)
-    locked = where(gain < p.lock_from, entry, entry * (1.0 + side * p.lock_share * gain))
+    initial = where(gain >= p.break_even_from, entry, entry * (1.0 - side * p.initial_stop))
+    locked = where(gain >= p.lock_from, entry * (1.0 + side * p.lock_share * gain), initial)
     follows = (gain >= p.trail_from) & (bar.atr > 0.0)
-    behind = where(follows, best - side * p.trail_atr * bar.atr, locked)
-    wanted = where(gain < p.break_even_from, entry * (1.0 - side * p.initial_stop), behind)
+    wanted = where(follows, best - side * p.trail_atr * bar.atr, locked)
     stop = maximum(side * level, side * wanted)  # a short's are negative: the lower price is the larger number
 
     bars = where(fresh, 1.0, trail.bars + 1.0)
