@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rules import BUDGET, CURVE, PORTFOLIO, SHORTEST, TANGLE
 from rules import CATALOGUE as SHIPPED
 from running import NUMPY, agree, configurations, launch, plan, rounded_differently, run, some_values
+from shim import COMPILER, ShimBackend
 
 from kernels import STRATEGIES, Costs, InputError, Strategy
 from kernels.account import FILLS, IMPACTS
@@ -72,6 +73,13 @@ def test_every_backend_equals_numpy_on_few_and_on_more_assets(assets: list[int],
     strategy = STRATEGIES["tsmom_hedge"]
     rows = _rows(strategy, 65)
     agree(run(market, strategy, rows, backend), run(market, strategy, rows), backend)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+def test_a_book_of_64_assets_is_right_beyond_all_registers() -> None:
+    """All its state in local memory, its correlation as 64 factors; Numba takes half a minute to compile it."""
+    market, rows = market_for(PORTFOLIO, 140, 64), _rows(PORTFOLIO, 6)
+    agree(run(market, PORTFOLIO, rows, ShimBackend()), run(market, PORTFOLIO, rows), ShimBackend())
 
 
 def test_functions_of_a_mathematics_library_agree_to_their_rounding(backend: Backend) -> None:

@@ -107,14 +107,14 @@ def test_more_assets_than_registers_hold_compile_and_say_what_they_cost() -> Non
 
 
 @needs_nvrtc
-def test_the_documented_costs_of_many_assets_are_what_the_compiler_says() -> None:
+@pytest.mark.parametrize(("name", "sizes"), [("tsmom_hedge", (8, 20, 64)), ("portfolio_hedge", (1, 8, 20, 64))])
+def test_the_documented_costs_of_many_assets_are_what_the_compiler_says(name: str, sizes: tuple[int, ...]) -> None:
     """docs/kernels.md names registers, stack and spilled bytes; another compiler version may move them a little."""
-    rows = re.findall(r"^\| (\d+) \| sm_(\d+) \| (\d+) \| (\d+) \| (\d+) \|$", DOC.read_text(), flags=re.MULTILINE)
-    assert {(int(assets), int(arch)) for assets, arch, *_ in rows} == {
-        (a, s) for a in (8, 20, 64) for s in ARCHITECTURES
-    }
+    section = DOC.read_text().partition(f"## What the compiler says of `{name}`")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| sm_(\d+) \| (\d+) \| (\d+) \| (\d+) \|$", section, flags=re.MULTILINE)
+    assert {(int(assets), int(arch)) for assets, arch, *_ in rows} == {(a, s) for a in sizes for s in ARCHITECTURES}
     for assets, architecture, registers, stack, spilled in (map(int, row) for row in rows):
-        now = compile_for(architecture, source(plan(TSMOM, assets)))
+        now = compile_for(architecture, source(plan(STRATEGIES[name], assets)))
         assert now.registers == pytest.approx(registers, abs=24), f"{assets} assets on sm_{architecture}: {now}"
         assert now.stack == pytest.approx(stack, rel=0.25, abs=64), f"{assets} assets on sm_{architecture}: {now}"
         assert (now.spilled > 0) == (spilled > 0), f"{assets} assets on sm_{architecture}: {now}"

@@ -28,12 +28,11 @@ from protected_books import (
     walked,
     weights,
 )
-from running import NUMPY, agree, launch, run
+from running import launch
 
 from kernels.account import FILLS
 from kernels.book_hedge import METHODS
 from kernels.book_planes import agreement, asset_labels, market_labels
-from kernels.launch import Backend
 from kernels.long_book import LongBook
 from kernels.regime import REGIMES
 from kernels.state import leaves
@@ -181,16 +180,3 @@ def test_sizing_keeps_every_position_below_the_cap_of_its_drawdown() -> None:
     fall = 1.0 - value / np.maximum.accumulate(value)
     assert (held <= 0.05 * np.clip(1.0 - 4.0 * (fall - 0.05), 0.3, 1.0) + 1e-12).all()
     assert held.max() > 0.049
-
-
-# ---- one meaning
-
-
-def test_every_backend_means_the_same_by_a_protected_book(backend: Backend) -> None:
-    """Every feature in use, of the same planes, on two triggers: each more takes seconds to compile."""
-    rows = pd.DataFrame(ROWS, dtype=object)
-    optional: dict[str, Any] = dict.fromkeys(p.name for p in PROTECTED.parameters if p.optional)
-    optional |= {name: rows[name].where(rows[name].notna(), 0.5) for name in ("max_turnover", "rebalance_drift")}
-    keys = {key: rows[key].iloc[0] for plane in PROTECTED.planes for key in plane.keys}
-    rows = rows.assign(**optional, **keys)
-    agree(run(MARKET, PROTECTED, rows, backend, REAL), run(MARKET, PROTECTED, rows, NUMPY, REAL), backend)
