@@ -14,6 +14,7 @@ from plane_catalogue import FACTORS, OTHER, PLANES, STARTS
 from running import agree, run, some_values
 
 from kernels import METRICS, Market
+from kernels.backends.numba import MANY, NumbaBackend
 from kernels.launch import Backend
 from kernels.second_market import cross_correlation, values_as_of
 
@@ -90,6 +91,16 @@ def test_the_planes_mean_the_same_on_every_backend(backend: Backend) -> None:
     assert meaning.metrics["turnover"].nunique() > 25
     unhedged = run(MARKET, rule, rows.assign(strength=0.0))
     assert (unhedged.metrics["exposure"] > meaning.metrics["exposure"]).any()
+
+
+def test_factors_of_many_assets_mean_the_same_where_their_sums_are_taken_apart() -> None:
+    """Above `numba.MANY` assets the compiled kernel sums factors in loops of their own: no bit changes, shared or gathered."""
+    many, rng = history(T, MANY + 2, seed=9), np.random.default_rng(8)
+    rows = pd.DataFrame({p.name: some_values(p, rng, 20) for p in FACTOR_RULE.parameters})
+    for table in (rows, rows.assign(correlation_window=30)):
+        compiled, meaning = run(many, FACTOR_RULE, table, NumbaBackend()), run(many, FACTOR_RULE, table)
+        assert (compiled.statistics.values == meaning.statistics.values).all()  # noqa: PD011 - arrays
+    assert meaning.metrics["turnover"].nunique() > 5
 
 
 def test_strength_0_and_a_trigger_above_all_exposure_are_no_hedge() -> None:

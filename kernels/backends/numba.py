@@ -2,7 +2,8 @@
 
 What made the difference, each measured: temporaries are scalars local to the innermost lane loop; one array holds all
 state of a kind (with one array per variable LLVM no longer proves that nothing aliases); the loop over assets stays a
-loop. Threads share the work by blocks of lanes; the kernel itself holds no lock (`nogil`).
+loop; many sums of one value times a plane each (w' C w by 64 factors) stand in short lane loops of their own. Threads share
+the work by blocks of lanes; the kernel itself holds no lock (`nogil`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +37,8 @@ from kernels.schedule import Schedule, Stage
 from kernels.trace import Symbol
 
 LANES = 64
+MANY = 24  # sums of one value times so many planes get lane loops of their own, TOGETHER a loop
+TOGETHER = 8
 OUT = 5  # the position of the block statistics among the kernel's arguments after the range of items
 CACHE = Path(os.environ.get("HEDGEGRID_CACHE", Path.home() / ".cache" / "hedgegrid"))
 
@@ -68,6 +72,10 @@ class _Source:
             **{n.index: ("R", i) for i, n in enumerate(plan.kept)},
             **{n.index: ("X", i) for i, n in enumerate(x for stage in plan.stages for x in stage.crossing)},
             **{("plane", n.name): ("Y", i) for i, n in enumerate(plan.gathered_planes)},
+        }
+        self.split = {n: v for stage in plan.stages for n, v in _weighted(stage).items()}
+        self.rows |= {
+            v.index: ("Z", i) for i, v in enumerate(dict.fromkeys(self.split.values())) if v.index not in self.rows
         }
 
     def row(self, s: Symbol) -> str | None:
@@ -141,16 +149,29 @@ class _Source:
             if n.index in reads:
                 self.gather(5, n, "s, t, a")
         self.add(5, f"for l in range({LANES}):")
-        ends = tuple(n.args[0] for n in stage.reductions)
-        self.body(6, stage.vectors, (*ends, *(o for _, o in stage.commits)))
-        for n in stage.reductions:
+        split = tuple(n for n in stage.reductions if n in self.split)
+        later = {n.args[0].index for n in split}
+        whole = tuple(n for n in stage.reductions if n not in self.split)
+        ends = tuple(n.args[0] for n in whole)
+        vectors = tuple(n for n in stage.vectors if n.index not in later)
+        self.body(6, vectors, (*ends, *(o for _, o in stage.commits)))
+        self.reduce(whole)
+        self.store(6, vectors, "X")
+        self.store(6, vectors, "Z")
+        self.commit(6, stage.commits)
+        for first in range(0, len(split), TOGETHER):
+            some = split[first : first + TOGETHER]
+            self.add(5, f"for l in range({LANES}):")
+            self.body(6, tuple(n.args[0] for n in some), ())
+            self.reduce(some)
+
+    def reduce(self, reductions: tuple[Symbol, ...]) -> None:
+        for n in reductions:
             place, term = self.row(n), variable(n.args[0])
             self.add(
                 6,
                 f"{place} += {term}" if n.op == "sum" else f"{place} = {place} if {place} > {term} else {term}",
             )
-        self.store(6, stage.crossing, "X")
-        self.commit(6, stage.commits)
 
     def gather(self, depth: int, plane: Symbol, place: str) -> None:
         row = self.rows["plane", plane.name][1]
@@ -159,7 +180,7 @@ class _Source:
 
     def build(self) -> str:
         plan, start = self.plan, self.plan.traced.start
-        count = {array: 1 + max((i for a, i in self.rows.values() if a == array), default=0) for array in "VSWPRXY"}
+        count = {array: 1 + max((i for a, i in self.rows.values() if a == array), default=0) for array in "VSWPRXYZ"}
         planes = [f"plane_{n.name}" for n in plan.shared_planes]
         banks = [f"bank_{n.name}" for n in plan.gathered_planes]
         real = "np.float32" if self.mixed else "np.float64"
@@ -184,6 +205,7 @@ class _Source:
             ("R", f"{LANES}"),
             ("X", f"{self.A}, {LANES}"),
             ("Y", f"{LANES}"),
+            ("Z", f"{LANES}"),
         ):
             add(1, f"{array} = np.empty(({count[array]}, {shape}), {real})")
         add(1, f"W = np.empty(({count['W']}, {LANES}))")
@@ -240,6 +262,22 @@ class _Source:
         for i, name in enumerate(plan.traced.program.sums):
             add(5, f"out[{i}, b - 1, s, block * {LANES} + l] = W[{self.rows['state', 'sums.' + name][1]}, l]")
         return "\n".join(self.lines) + "\n"
+
+
+def _weighted(stage: Stage) -> dict[Symbol, Symbol]:
+    """The sums over assets of a plane times a value that MANY of them share, with that value; no other reads the product."""
+    readers = Counter(a.index for n in (*stage.vectors, *stage.reductions) for a in n.args)
+    kept = {n.index for n in stage.crossing} | {o.index for _, o in stage.commits}
+    made = {n.index for n in stage.vectors}
+    found = {}
+    for n in stage.reductions:
+        term = n.args[0]
+        if n.op == "sum" and term.op == "multiply" and term.index in made - kept and readers[term.index] == 1:
+            values = [a for a in term.args if a.op != "plane"]
+            if len(values) == 1 and values[0].index in made and not values[0].wide:
+                found[n] = values[0]
+    shared = Counter(v.index for v in found.values())
+    return {n: v for n, v in found.items() if shared[v.index] >= MANY}
 
 
 @cache

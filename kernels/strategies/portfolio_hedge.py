@@ -339,5 +339,6 @@ STRATEGY = Strategy(
     notes=(
         "Interest is earned only on what the cash hedge moves out of the market, and the rest of the cash earns nothing.",
         "Puts are marked by Black-Scholes at the book's volatility index, or at 1.2 times realised volatility.",
+        "Puts are bought and sold at the mark of the close that the rule has seen, also where shares fill a bar later.",
     ),
 )
