@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from cluster.plan import Plan
+from cluster.winner import task_here
 from search.dead import MOST_VALUES, SETTINGS, Dead, dead_by_probing, dead_of_grid
 from search.study import Study
 
-PROBING = 2e9  # bar-steps that a probe may take: some seconds on one core
+PROBING = {"numpy": 5e7, "numba": 2e9, "cuda": 2e9}  # bar-steps that a probe may take: some seconds on one core
 
 
 def look_for_dead(plan: Plan, study: Study, best: pd.DataFrame) -> list[Dead]:
@@ -22,11 +22,11 @@ def look_for_dead(plan: Plan, study: Study, best: pd.DataFrame) -> list[Dead]:
     if study.sampler == "grid":
         return dead_of_grid(study.space, study.targets, study.tables())
     each = plan.market.n_bars * plan.market.n_assets * plan.market.n_scenarios * len(plan.space.searched) * MOST_VALUES
-    settings = int(np.clip(PROBING // max(each, 1), 2, SETTINGS))
+    engine = task_here(plan).engine()
+    settings = int(np.clip(PROBING[engine.backend.name] // max(each, 1), 2, SETTINGS))
     names = [p.name for p in plan.strategy.parameters]
     random = plan.space.random(settings - 1, plan.config.search.seed)
     around = pd.concat([best.iloc[:1][names], random], ignore_index=True)
-    engine = replace(plan.task, backend="auto", precision="float64").engine()
     return dead_by_probing(plan.space, plan.targets, around, engine.metrics)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from cluster import sources
 from cluster.option_config import PathsSection
 from cluster.plan import Plan
+from cluster.worker import Task
 from kernels.account import Costs
 from kernels.blocks import BlockStatistics
 from kernels.engine import Engine, switched_off
@@ -85,10 +86,15 @@ def examine(plan: Plan, study: Study, best: pd.DataFrame, baselines: pd.DataFram
 
 
 def engine_for(plan: Plan, configurations: pd.DataFrame, market: Market | OptionMarket | None = None) -> Engine:
-    """The study's engine on this machine, whatever the workers run, at full precision; on its own market by default."""
+    """The study's engine on this machine, at full precision, on its own market by default."""
     off = plan.off & switched_off(plan.strategy, configurations)  # the study's own kernel, where it has one
-    task = replace(plan.task, backend="auto", precision="float64", off=off)
+    task = replace(task_here(plan), off=off)
     return (task if market is None else replace(task, market=market)).engine()
+
+
+def task_here(plan: Plan) -> Task:
+    """The study's task at full precision on this machine: by the workers' backend, where it runs here too."""
+    return replace(plan.task, backend=plan.choice.backend.name if plan.runs_here else "auto", precision="float64")
 
 
 def unseen_market(plan: Plan, configurations: pd.DataFrame) -> Engine | None:
