@@ -99,8 +99,15 @@ def windows(count: int) -> pd.DataFrame:
     return hedges(count).assign(**drawn)
 
 
+PLANES = 16  # sets of the parameters that planes depend on
+
+
 def ranges(strategy: Strategy, count: int) -> pd.DataFrame:
-    """Random values of every parameter of any strategy, within its range; integer ones below 120, a tenth switched off."""
+    """Random values of every parameter of any strategy, within its range; integer ones below 120, a tenth switched off.
+
+    What planes depend on is drawn for `PLANES` sets of them, of which each row has one: a plane takes longer to make than
+    a configuration to run.
+    """
     random = np.random.default_rng(3)
     columns: dict[str, object] = {}
     for p in strategy.parameters:
@@ -114,7 +121,10 @@ def ranges(strategy: Strategy, count: int) -> pd.DataFrame:
             continue
         values = random.uniform(p.low, p.high, count)
         columns[p.name] = np.where(random.random(count) < 0.1, np.nan, values) if p.optional else values
-    return pd.DataFrame(columns)
+    table = pd.DataFrame(columns)
+    keys = sorted({key for plane in strategy.planes for key in plane.keys})
+    one_of = random.integers(0, min(PLANES, count), count)
+    return table.assign(**{key: table[key].to_numpy()[one_of] for key in keys})
 
 
 def engine(

@@ -20,6 +20,7 @@ from histories import market_for
 from option_files import implied_history
 from option_runs import CHARGED, FREE, S0, STRATEGY, market, returns, sums
 from plain_option_book import price
+from rules import CATALOGUE
 from running import some_values
 
 from cluster.config import load_study
@@ -68,16 +69,17 @@ def study(folder: Path, source: str, **market: Any) -> Path:
 # ---- a scorer that reads a metric nobody writes
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=lambda s: s.name)
+@pytest.mark.parametrize("strategy", CATALOGUE, ids=lambda s: s.name)
 def test_every_metric_that_a_target_may_name_is_written_and_differs_between_configurations(strategy: Strategy) -> None:
     history, rng = market_for(strategy), np.random.default_rng(2)
-    rows = pd.DataFrame({p.name: some_values(p, rng, 40) for p in strategy.parameters}, dtype=object)
-    dear = Costs(5.0, 5.0, option_spread=0.01, impact="linear", impact_coefficient=1e-9)
+    rows = pd.DataFrame({p.name: some_values(p, rng, 120) for p in strategy.parameters}, dtype=object)
+    dear = Costs(5.0, 5.0, option_spread=0.01, impact="linear", impact_coefficient=1e-9, cash_rate=0.02)
     found = Engine(history, strategy, dear, choose("numpy").backend).run(rows).metrics  # type: ignore[arg-type]
     assert set(found) == {*strategy.metrics, "status"}
     valid = found[found["status"] == "ok"]
     assert len(valid) >= 20
-    same = {"trades"} if strategy.name == "option_hedge" else set()  # its cycles are the market's
+    # The cycles of options are the market's; limits are a study's.
+    same = {"option_hedge": {"trades"}, "portfolio_hedge": {"limit_cuts", "limit_refusals"}}.get(strategy.name, set())
     for name in sorted(set(strategy.metrics) - same):
         assert valid[name].max() > valid[name].min(), name
 
