@@ -13,6 +13,7 @@ from kernels import METRICS, Backtest, Costs, Parameter, Strategy
 from kernels.backends.numpy import NumpyBackend
 from kernels.engine import Engine, switched_off
 from kernels.launch import Backend, Launch, layout
+from kernels.option_market import OptionMarket
 from kernels.planes import PlaneStore, encode
 from kernels.program import Program
 from kernels.schedule import Schedule
@@ -30,9 +31,10 @@ def run(
 def engine(
     market: AnyMarket, strategy: Strategy, rows: pd.DataFrame, backend: Backend, costs: Costs | None = None
 ) -> Engine:
-    """An engine for these rows. Of a rule on one shared account, which takes Numba a quarter of a minute to compile, all
-    banks are gathered, whichever slices the rows share: one kernel serves every test."""
-    keys = {key for plane in strategy.planes for key in plane.keys} if strategy.book else set[str]()
+    """An engine for these rows. Of rules that take Numba long to compile (a quarter of a minute on one shared account) all
+    banks are gathered, whichever slices the rows share: fewer kernels serve every test."""
+    long = strategy.book or strategy.market is OptionMarket
+    keys = {key for plane in strategy.planes for key in plane.keys} if long else set[str]()
     off = switched_off(strategy, rows)
     return Engine(market, strategy, costs or Costs(), backend, off, searched=frozenset(keys))
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from option_runs import CHARGED, FAST, FREE, STRATEGY, market
+from option_runs import CHARGED, FAST, FREE, KEYS, STRATEGY, market
 
 from kernels import STRATEGIES, Costs
 from kernels.backends import choose
@@ -31,7 +31,7 @@ def measured(
     """Metrics over paths, one row per configuration, and of each path, scenario after scenario."""
     defaults = {p.name: p.default for p in STRATEGY.parameters}
     table = pd.DataFrame([defaults | row for row in rows], dtype=object)
-    found = Engine(history, STRATEGY, costs, choose(FAST).backend, over_paths=over_paths).run(table)
+    found = Engine(history, STRATEGY, costs, choose(FAST).backend, over_paths=over_paths, searched=KEYS).run(table)
     return found.metrics, metrics(found.statistics, history.bars_per_year)
 
 
@@ -123,7 +123,9 @@ def test_the_shortfall_of_paths_is_the_mean_of_the_worst_twentieth() -> None:
 def test_the_shortfall_of_a_history_is_of_its_months() -> None:
     history = market(1, 1500)
     defaults = {p.name: p.default for p in STRATEGY.parameters}
-    found = Engine(history, STRATEGY, FREE, choose(FAST).backend).run(pd.DataFrame([defaults], dtype=object))
+    found = Engine(history, STRATEGY, FREE, choose(FAST).backend, searched=KEYS).run(
+        pd.DataFrame([defaults], dtype=object)
+    )
     months = np.sort(found.statistics.of("growth")[:, 0] - 1.0)
     count = TAIL * len(months)
     whole = int(count)

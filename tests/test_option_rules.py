@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from histories import market_for, options_on
-from option_runs import CHARGED, FAST, S0, SIGMA, STRATEGY, bars, market, profit, returns, sums
+from option_runs import CHARGED, FAST, KEYS, S0, SIGMA, STRATEGY, bars, market, profit, returns, sums
 from running import NUMPY, run
 
 from kernels import InputError, backtest
@@ -218,7 +218,7 @@ def test_every_metric_is_the_median_of_its_paths_and_the_mean_path_is_another() 
     """1000 independent paths: their mean moves sqrt(1000) = 32 times less than one of them, and falls as much less."""
     history, row = market(1000, 61), {"hedge_ratio": 0.5}
     rows = pd.DataFrame([{p.name: p.default for p in STRATEGY.parameters} | row], dtype=object)
-    found = Engine(history, STRATEGY, CHARGED, choose(FAST).backend).run(rows)
+    found = Engine(history, STRATEGY, CHARGED, choose(FAST).backend, searched=KEYS).run(rows)
     each = metrics(found.statistics, history.bars_per_year)
     assert len(each) == 1000
     for name, metric in STRATEGY.metrics.items():
