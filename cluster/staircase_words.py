@@ -36,8 +36,8 @@ def summary(plan: Plan, found: Staircase) -> str:
     what = "Earned its place" if len(earned) == 1 else "Earned their place"
     told = [f"{what} on this data: {', '.join(earned) or 'none'}"]
     headings = {
-        "harmed": "cost more than given",
-        "not shown": "neither shown",
+        "harmed": "cost more than they gave",
+        "not shown": "not shown either way",
         "not judged": "not judged",
         "left off": "left off by the search",
     }

@@ -46,7 +46,8 @@ def statistics(market: AnyMarket, strategy: Strategy, rows: pd.DataFrame, backen
 @pytest.mark.parametrize("cut", [33, 100, 214, 336, 399])
 def test_cutting_off_the_future_changes_no_past_month(strategy: Strategy, cut: int, backend: Backend) -> None:
     market, rows = market_for(strategy), rows_of(strategy)
-    cut = max(cut, SHORTEST.get(strategy.name, 0))
+    if cut < SHORTEST.get(strategy.name, 0):
+        pytest.skip("windows that a history of so few bars does not fill are refused")
     past = part(market, slice(cut))
     # The order of the last bar fills at a price that is now beyond the data, so that bar's own month may differ.
     whole = int((Blocks.monthly(past).edges[1:] < cut).sum())
@@ -60,7 +61,8 @@ def test_cutting_off_the_future_changes_no_past_month(strategy: Strategy, cut: i
 @pytest.mark.parametrize("fill", ["next_open", "next_close", "close"])
 def test_no_plane_looks_ahead(strategy: Strategy, cut: int, fill: Any) -> None:
     market, rows = market_for(strategy), rows_of(strategy, 5)
-    cut = max(cut, SHORTEST.get(strategy.name, 0))
+    if cut < SHORTEST.get(strategy.name, 0):
+        pytest.skip("windows that a history of so few bars does not fill are refused")
     whole, past = (launch(m, strategy, rows, Costs(fill=fill)) for m in (market, part(market, slice(cut))))
     for name, plane in past.shared.items():
         # A book of options is closed on the last bar; an order of the last bar fills beyond the data.

@@ -17,7 +17,6 @@ from histories import history
 from benchmarks import portfolio_way
 from kernels import Costs, Market
 from kernels.account import FILLS, SMALLEST_ORDER, Fill
-from kernels.backends.numba import NumbaBackend
 from kernels.backends.numpy import NumpyBackend
 from kernels.book_hedge import METHODS, REGIME_SETS
 from kernels.engine import Engine, switched_off
@@ -167,12 +166,6 @@ def test_they_are_on_bars_within_the_day(hours: int) -> None:
     market = wild(T=1300, hours=hours)
     rules = [rule | {"agreement": "on", "frame_window": 5} for rule in drawn(6, seed=7)]
     assert apart(market, rules, costs("next_open"), ours(market, rules, costs("next_open"))) == []
-
-
-def test_they_are_on_the_compiled_backend(crypto8: Market) -> None:
-    rules = [{"hedge": method, "position_cap": 0.3, "kelly_fraction": 2.0} for method in METHODS]
-    found = ours(crypto8, rules, costs("next_open"), NumbaBackend(threads=1))
-    assert apart(crypto8, rules, costs("next_open"), found) == []
 
 
 def test_cash_that_is_spent_buys_no_dust() -> None:

@@ -20,7 +20,13 @@ from kernels import STRATEGIES
 STUDIES = Path(__file__).resolve().parents[1] / "configs" / "studies"
 FEATURES = [feature.parameter for feature in STRATEGIES["portfolio_hedge"].features]
 FEW = (
-    *("search.trials=8", "market.start=2023-05-01", "selection.replicates=19", "selection.folds=2"),
+    *(
+        "search.trials=8",
+        "market.start=2023-05-01",
+        "market.tickers=[BTC, ETH, SOL]",
+        "selection.replicates=19",
+        "selection.folds=2",
+    ),
     *("tracking.enabled=false", "compute.backend=numpy"),
 )
 LIMITS = ("risk_limits.enabled=true", "risk_limits.pyramiding=true")
