@@ -62,14 +62,13 @@ def _of_trials(plan: Plan, study: Study, importance: Mapping[str, float]) -> Ite
     trials = configurations[configurations["member"] == 0] if plan.config.search.cloud else configurations
     yield figures.progress(trials.rename(columns={"trial": "number"}), len(plan.targets.metrics))
     shown = [plan.parameter(name) for name in telling(plan, importance)]
+    left_out = ""
+    if len(shown) < len(searched):
+        left_out = f" Drawn are the {len(shown)} of {len(searched)} searched parameters that move the score most."
     for measure in measures:
         if searched:
             figure = figures.profile(configurations, shown, measure)
-            yield (
-                figure
-                if len(shown) == len(searched)
-                else replace(figure, note=f"{figure.note} {_of_all(plan)}".strip())
-            )
+            yield replace(figure, note=f"{figure.note}{left_out}")
     ranked = sorted(searched, key=lambda parameter: -importance.get(parameter.name, 0.0))
     pairs = list(itertools.combinations(ranked, 2))[:MOST_HEATMAPS]
     for y, x in pairs:
@@ -81,10 +80,6 @@ def telling(plan: Plan, importance: Mapping[str, float]) -> list[str]:
     """The searched parameters that a figure has a panel for, in the study's order: of many those that move the score most."""
     ranked = sorted(plan.space.searched, key=lambda name: -importance.get(name, 0.0))[:MOST_PANELS]
     return [name for name in plan.space.searched if name in ranked]
-
-
-def _of_all(plan: Plan) -> str:
-    return f"Drawn are the {MOST_PANELS} of {len(plan.space.searched)} searched parameters that move the score most."
 
 
 def drawn(study: Study, columns: list[str], seed: int) -> pd.DataFrame:

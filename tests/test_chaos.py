@@ -18,11 +18,11 @@ from studies import small_plan
 
 ROWS = 1200
 PLAYED: dict[str, dict[str, Any]] = {  # harm, after how many chunks each time, how often, and the poison in the batch
-    "workers killed": {"harm": "kill_worker", "every": 5, "times": 4},
+    "workers killed": {"harm": "kill_worker", "every": 5, "times": 5},
     "all workers killed at once": {"harm": "kill_all_workers", "every": 12, "times": 2},
     "nodes killed": {"harm": "kill_node", "every": 12, "times": 2},
     "workers stopped and resumed": {"harm": "stop_worker", "every": 12, "times": 2},
-    "nodes stopped and resumed": {"harm": "stop_node", "every": 6, "times": 2},
+    "nodes stopped and resumed": {"harm": "stop_node", "every": 6, "times": 3},
     "poison while workers are killed": {
         **{"harm": "kill_worker", "every": 8, "times": 3},
         "poison": (EXITS, RAISES, HANGS),

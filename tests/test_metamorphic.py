@@ -100,7 +100,7 @@ def test_permuting_assets_permutes_their_accounts_and_leaves_the_portfolio(strat
 
 
 @each_strategy
-@settings(max_examples=6)
+@settings(max_examples=10)
 @given(order=st.permutations(range(40)))
 def test_permuting_configurations_permutes_results_to_the_bit(
     strategy: Strategy, backend: Backend, order: list[int]

@@ -234,8 +234,16 @@ def _shaded(
 
 
 def _share(on: Flags, of: Flags | None = None) -> str:
-    whole = len(on) if of is None else int(of.sum())
-    return f"{on.sum() / max(whole, 1):.0%}"
+    """The share of bars that are on, in words where a rounded number would say none or all and it is not so.
+
+    >>> _share(np.arange(1000) < 3), _share(np.arange(4) < 1), _share(np.zeros(4, bool))
+    ('less than 1%', '25%', '0%')
+    """
+    count, whole = int(on.sum()), len(on) if of is None else int(of.sum())
+    told = f"{count / max(whole, 1):.0%}"
+    if told == "0%" and count:
+        return "less than 1%"
+    return "more than 99%" if told == "100%" and count < whole else told
 
 
 def _percent(share: float) -> str:
